@@ -1,0 +1,34 @@
+"""Datasets, splits and loaders.
+
+MNIST ships with this package, so nothing here needs a network for it.
+"""
+
+from helpers.data._cache import DataError, cache_folder
+from helpers.data._digit import digit_from_file, prepare_digit
+from helpers.data._loaders import (
+    Loaders,
+    batches,
+    mean_and_std,
+    mnist_loaders,
+    split_train_validation,
+    to_tensors,
+    unnormalize,
+)
+from helpers.data._mnist import MNIST_MEAN, MNIST_STD, mnist
+
+__all__ = [
+    "MNIST_MEAN",
+    "MNIST_STD",
+    "DataError",
+    "Loaders",
+    "batches",
+    "cache_folder",
+    "digit_from_file",
+    "mean_and_std",
+    "mnist",
+    "mnist_loaders",
+    "prepare_digit",
+    "split_train_validation",
+    "to_tensors",
+    "unnormalize",
+]

@@ -1,0 +1,41 @@
+"""Where unpacked data and trained networks are kept between runs."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+CACHE_VARIABLE = "PYTORCH_BY_HAND_CACHE"
+
+
+class DataError(RuntimeError):
+    """A data file is missing, damaged, or cannot be written.
+
+    The message names the file and what to do about it.
+    """
+
+
+def cache_folder() -> Path:
+    """Return the folder for files that can be made again at any time.
+
+    Returns
+    -------
+    Path
+        The folder named by the environment variable
+        ``PYTORCH_BY_HAND_CACHE``, or else the user's cache folder as the
+        operating system defines it. It need not exist yet.
+    """
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return Path(platformdirs.user_cache_dir("pytorch-by-hand", appauthor=False))
+
+
+def cannot_write(path: Path, error: OSError) -> DataError:
+    """Return the `DataError` for a cache file that could not be written."""
+    return DataError(
+        f"Cannot write {path}: {error.strerror or error}.\n"
+        f"The book keeps unpacked files in this folder. Free some space or allow "
+        f"writing there, or choose another folder with the environment variable "
+        f"{CACHE_VARIABLE}."
+    )

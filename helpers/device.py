@@ -1,0 +1,76 @@
+"""Choosing a device, and timing that waits for the device to finish."""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """Return the device to train on.
+
+    Parameters
+    ----------
+    name : str, optional
+        A device such as "cpu", "cuda", "cuda:1" or "mps". Without one, the
+        accelerator that PyTorch finds, or else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the named device is unknown or not available here.
+    """
+    if name is None:
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device {name!r} cannot be used here: {reason} "
+            f'Leave the device out, or choose "cpu".'
+        ) from error
+    return device
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until all work given to `device` is done."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def time_calls(
+    function: Callable[[], object],
+    device: torch.device,
+    warmup: int = 1,
+    repeats: int = 5,
+) -> list[float]:
+    """Time a function, waiting for the device before the clock is read.
+
+    Parameters
+    ----------
+    function : callable
+        Takes no arguments.
+    warmup : int
+        Calls made first and not counted: the first call often pays for
+        allocations and for choosing kernels.
+    repeats : int
+        Calls that are timed.
+
+    Returns
+    -------
+    list of float
+        Seconds a call, `repeats` of them. Quote the median.
+    """
+    for _ in range(warmup):
+        function()
+    seconds = []
+    for _ in range(repeats):
+        synchronize(device)
+        start = time.perf_counter()
+        function()
+        synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return seconds

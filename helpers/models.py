@@ -1,0 +1,138 @@
+"""The networks of the book.
+
+Every network returns logits: one raw score a class, of shape (batch, 10). The
+loss function applies softmax itself (chapter 4).
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PaddedNet(nn.Module):
+    """Two padded 3x3 convolutions and three linear layers (tutorial 000).
+
+    Input (batch, 1, 28, 28), output (batch, 10).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 32, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv2d(32, 64, kernel_size=3, padding=1)
+        self.fc1 = nn.Linear(64 * 7 * 7, 1024)
+        self.fc2 = nn.Linear(1024, 512)
+        self.fc3 = nn.Linear(512, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.conv1(images)), 2)
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        x = x.flatten(start_dim=1)
+        x = F.relu(self.fc1(x))
+        x = F.relu(self.fc2(x))
+        return self.fc3(x)
+
+
+class DropoutNet(nn.Module):
+    """The small network with dropout that the book trains (tutorial 001).
+
+    Input (batch, 1, 28, 28), output (batch, 10).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 10, kernel_size=5)
+        self.conv2 = nn.Conv2d(10, 20, kernel_size=5)
+        self.conv2_drop = nn.Dropout2d(p=0.5)
+        self.fc1 = nn.Linear(20 * 4 * 4, 50)
+        self.fc1_drop = nn.Dropout(p=0.5)
+        self.fc2 = nn.Linear(50, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.relu(F.max_pool2d(self.conv1(images), 2))
+        x = F.relu(F.max_pool2d(self.conv2_drop(self.conv2(x)), 2))
+        x = x.flatten(start_dim=1)
+        x = self.fc1_drop(F.relu(self.fc1(x)))
+        return self.fc2(x)
+
+
+class WideHeadNet(nn.Module):
+    """A 5x5 and a 3x3 convolution, then a wide linear layer (tutorial 002).
+
+    Input (batch, 1, 28, 28), output (batch, 10).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 10, kernel_size=5)
+        self.conv2 = nn.Conv2d(10, 20, kernel_size=3)
+        self.fc1 = nn.Linear(20 * 10 * 10, 500)
+        self.fc2 = nn.Linear(500, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.conv1(images)), 2)
+        x = F.relu(self.conv2(x))
+        x = x.flatten(start_dim=1)
+        x = F.relu(self.fc1(x))
+        return self.fc2(x)
+
+
+class PhotoNet(nn.Module):
+    """The small network for 32x32 color photographs (tutorial 003).
+
+    Input (batch, 3, 32, 32), output (batch, 10).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 6, kernel_size=5)
+        self.conv2 = nn.Conv2d(6, 16, kernel_size=5)
+        self.fc1 = nn.Linear(16 * 5 * 5, 120)
+        self.fc2 = nn.Linear(120, 84)
+        self.fc3 = nn.Linear(84, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.conv1(images)), 2)
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        x = x.flatten(start_dim=1)
+        x = F.relu(self.fc1(x))
+        x = F.relu(self.fc2(x))
+        return self.fc3(x)
+
+
+class SmallPaddedNet(nn.Module):
+    """`PaddedNet` with half the channels and smaller layers (tutorial 004).
+
+    The tutorial ends its network with a softmax, which it should not
+    (chapter 10); this one returns logits. Input (batch, 1, 28, 28), output
+    (batch, 10).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 16, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv2d(16, 32, kernel_size=3, padding=1)
+        self.fc1 = nn.Linear(32 * 7 * 7, 512)
+        self.fc2 = nn.Linear(512, 128)
+        self.fc3 = nn.Linear(128, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.conv1(images)), 2)
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        x = x.flatten(start_dim=1)
+        x = F.relu(self.fc1(x))
+        x = F.relu(self.fc2(x))
+        return self.fc3(x)
+
+
+# The names that the command line and the tables of the book use.
+MODELS: dict[str, type[nn.Module]] = {
+    "padded": PaddedNet,
+    "dropout": DropoutNet,
+    "wide-head": WideHeadNet,
+    "photo": PhotoNet,
+    "small-padded": SmallPaddedNet,
+}
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return how many numbers training adjusts."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -1,0 +1,122 @@
+"""The training loop that chapter 5 writes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from helpers.evaluation import Batches, LossFunction, evaluate
+
+# What train_one_epoch tells its caller after each step: the batch's mean loss,
+# its number of right answers, its number of examples.
+AfterStep = Callable[[float, int, int], None]
+History = dict[str, list[dict[str, Any]]]
+
+
+def train_one_epoch(
+    model: nn.Module,
+    loader: Batches,
+    loss_fn: LossFunction,
+    optimizer: Optimizer,
+    device: torch.device,
+    after_step: AfterStep | None = None,
+) -> tuple[float, float]:
+    """Train on every batch of `loader` once.
+
+    Parameters
+    ----------
+    model : nn.Module
+        On `device`; returns logits of shape (batch, classes).
+    loader : iterable of (images, labels)
+        One epoch of batches.
+    loss_fn : callable
+        Takes logits and labels and returns the batch's mean loss.
+    optimizer : Optimizer
+        Made from `model.parameters()` after the model was moved to `device`.
+    device : torch.device
+        Where the batches are sent.
+    after_step : callable, optional
+        Called after each step with the batch's mean loss (float), its number of
+        right answers (int) and its number of examples (int).
+
+    Returns
+    -------
+    (float, float)
+        Mean loss and accuracy over the epoch, as the network was while it
+        learned: in training mode, and changing from batch to batch.
+    """
+    model.train()
+    total_loss, correct, seen = 0.0, 0, 0
+    for images, labels in loader:
+        images, labels = images.to(device), labels.to(device)
+
+        logits = model(images)  # 1. predict
+        loss = loss_fn(logits, labels)  # 2. measure the error
+        optimizer.zero_grad()  # 3. forget the old gradients
+        loss.backward()  # 4. compute the new gradients
+        optimizer.step()  # 5. adjust the parameters
+
+        batch_loss = loss.item()
+        batch_correct = (logits.argmax(dim=1) == labels).sum().item()
+        total_loss += batch_loss * len(labels)
+        correct += batch_correct
+        seen += len(labels)
+        if after_step is not None:
+            after_step(batch_loss, batch_correct, len(labels))
+    return total_loss / seen, correct / seen
+
+
+def fit(
+    model: nn.Module,
+    train_loader: Batches,
+    validation_loader: Batches,
+    loss_fn: LossFunction,
+    optimizer: Optimizer,
+    device: torch.device,
+    num_epochs: int,
+    after_step: AfterStep | None = None,
+) -> History:
+    """Train for several epochs and record loss and accuracy.
+
+    Returns
+    -------
+    dict
+        ``history["steps"]`` has a row a training step, ``{"examples", "loss"}``.
+        ``history["epochs"]`` has a row for the untrained network and one after
+        each epoch: ``{"epoch", "examples", "train_loss", "train_accuracy",
+        "validation_loss", "validation_accuracy"}``. ``examples`` counts the
+        training examples seen so far. The untrained network has no training
+        figures: they are None.
+    """
+    history: History = {"steps": [], "epochs": []}
+    seen = 0
+
+    def record_step(batch_loss: float, batch_correct: int, batch_size: int) -> None:
+        nonlocal seen
+        seen += batch_size
+        history["steps"].append({"examples": seen, "loss": batch_loss})
+        if after_step is not None:
+            after_step(batch_loss, batch_correct, batch_size)
+
+    train_loss = train_accuracy = None
+    for epoch in range(num_epochs + 1):
+        if epoch > 0:
+            train_loss, train_accuracy = train_one_epoch(
+                model, train_loader, loss_fn, optimizer, device, record_step
+            )
+        validation_loss, validation_accuracy = evaluate(
+            model, validation_loader, loss_fn, device
+        )
+        history["epochs"].append(
+            {
+                "epoch": epoch,
+                "examples": seen,
+                "train_loss": train_loss,
+                "train_accuracy": train_accuracy,
+                "validation_loss": validation_loss,
+                "validation_accuracy": validation_accuracy,
+            }
+        )
+    return history
