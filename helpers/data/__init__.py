@@ -4,6 +4,7 @@ MNIST ships with this package, so nothing here needs a network for it.
 """
 
 from helpers.data._cache import DataError, cache_folder
+from helpers.data._cifar10 import CIFAR10_MEAN, CIFAR10_STD, Photographs, cifar10
 from helpers.data._digit import digit_from_file, prepare_digit
 from helpers.data._loaders import (
     Loaders,
@@ -17,12 +18,16 @@ from helpers.data._loaders import (
 from helpers.data._mnist import MNIST_MEAN, MNIST_STD, mnist
 
 __all__ = [
+    "CIFAR10_MEAN",
+    "CIFAR10_STD",
     "MNIST_MEAN",
     "MNIST_STD",
     "DataError",
     "Loaders",
+    "Photographs",
     "batches",
     "cache_folder",
+    "cifar10",
     "digit_from_file",
     "mean_and_std",
     "mnist",

@@ -1,0 +1,214 @@
+"""The rules of the book, checked on the notebooks as they are stored."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from book_files import CHAPTERS, NOTEBOOKS, ROOT, read_cells
+
+MAX_LINES = 25
+MAX_CODE_CELLS_IN_A_ROW = 3
+
+# What current PyTorch no longer has, or what the book warns against.
+FORBIDDEN = {
+    r"\bVariable\b": "autograd.Variable is gone; tensors track gradients",
+    r"size_average": 'use reduction="sum"',
+    r"\.next\(\)": "use next(iterator)",
+    r"\.data\.(max|cpu|numpy)": "use .detach()",
+    r"super\(\w+,\s*self\)": "use super()",
+    r"torch\.load\((?![^)]*weights_only=True)": "say weights_only=True",
+    r"cuda:0": "use helpers.device.choose_device",
+    r"\.cuda\(\)": "use .to(device)",
+}
+# Chapter 10 exhibits old and wrong code on purpose; chapter 7 shows what
+# weights_only=False allows.
+EXHIBITS = {
+    "07-checkpoints": [r"torch\.load\((?![^)]*weights_only=True)"],
+    "09-gpu": [r"cuda:0"],
+    "10-mistakes": list(FORBIDDEN),
+}
+MYST_ONLY = r"^```\{|^:::|\{(term|ref|doc|numref|eq|cite)\}`|^\([\w-]+\)=$"
+DRAWS = r"\bplt\.(show|subplots|figure|plot)\b|plotting\.(show|plot)_"
+
+
+def stem(path):
+    return path.stem
+
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=stem)
+
+
+def test_there_are_chapters():
+    assert len(CHAPTERS) >= 4
+
+
+@every_notebook
+def test_stored_without_outputs(path):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        assert not cell.get("outputs"), cell["id"]
+        assert cell.get("execution_count") is None, cell["id"]
+    ids = [cell["id"] for cell in notebook["cells"]]
+    assert len(set(ids)) == len(ids)
+    assert "widgets" not in notebook["metadata"]
+
+
+@every_notebook
+def test_cells_are_short_and_alternate_with_prose(path):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    in_a_row = 0
+    for cell in notebook["cells"]:
+        in_a_row = in_a_row + 1 if cell["cell_type"] == "code" else 0
+        assert in_a_row <= MAX_CODE_CELLS_IN_A_ROW, cell["id"]
+        if cell["cell_type"] == "code":
+            lines = "".join(cell["source"]).splitlines()
+            assert lines, f"{cell['id']} is empty"
+            assert len(lines) <= MAX_LINES, cell["id"]
+
+
+@every_notebook
+def test_no_forbidden_api(path):
+    allowed = EXHIBITS.get(path.stem, [])
+    for cell in read_cells(path, "code"):
+        for pattern, advice in FORBIDDEN.items():
+            if pattern not in allowed:
+                found = re.search(pattern, cell["source"])
+                assert not found, f"{cell['id']}: {found[0]}: {advice}"
+
+
+def test_no_forbidden_api_in_helpers():
+    for path in (ROOT / "helpers").rglob("*.py"):
+        for pattern, advice in FORBIDDEN.items():
+            found = re.search(pattern, path.read_text(encoding="utf-8"))
+            assert not found, f"{path}: {found[0]}: {advice}"
+
+
+@every_notebook
+def test_figures_have_alt_text_and_caption(path):
+    for cell in read_cells(path, "code"):
+        shows = cell["source"].rstrip().endswith("plt.show()")
+        myst = cell["metadata"].get("mystnb", {})
+        if re.search(DRAWS, cell["source"]) and "def " not in cell["source"]:
+            assert shows, f"{cell['id']} draws, but does not end with plt.show()"
+        if shows:
+            alt = myst.get("image", {}).get("alt", "")
+            assert len(alt) >= 30, f"{cell['id']}: what is there to see?"
+            assert myst.get("figure", {}).get("caption"), f"{cell['id']}: no caption"
+
+
+@every_chapter
+def test_opening_and_close(path):
+    prose = [cell["source"] for cell in read_cells(path, "markdown")]
+    assert prose[0].startswith("# ")
+    assert "## In this chapter" in "\n".join(prose[:2])
+    opening = "\n".join(prose[:2])
+    for promise in ("**You will be able to**", "**You need**", "**Time**"):
+        assert promise in opening
+    headings = re.findall(r"^## (.+)$", "\n".join(prose), flags=re.M)
+    assert headings[-3:] == ["Recap", "Exercises", "Next"]
+
+
+@every_chapter
+def test_at_least_two_exercises_with_executed_solutions(path):
+    text = "\n".join(cell["source"] for cell in read_cells(path, "markdown"))
+    exercises = re.findall(r"^### Exercise (\d+): \S", text, flags=re.M)
+    assert len(exercises) >= 2
+    assert exercises == [str(n + 1) for n in range(len(exercises))]
+    solutions = [
+        cell
+        for cell in read_cells(path, "code")
+        if "solution" in cell["metadata"].get("tags", [])
+    ]
+    assert len(solutions) >= len(exercises)
+    for cell in solutions:
+        assert "hide-cell" in cell["metadata"]["tags"], cell["id"]
+
+
+@every_notebook
+def test_markdown_reads_well_outside_the_site(path):
+    for cell in read_cells(path, "markdown"):
+        found = re.search(MYST_ONLY, cell["source"], flags=re.M)
+        assert not found, f"{cell['id']}: {found[0]}: Jupyter and Colab know no MyST"
+
+
+@every_notebook
+def test_voice(path):
+    for cell in read_cells(path, "markdown"):
+        prose = re.sub(r"`[^`]*`", "", cell["source"])
+        found = re.search(r"\b(simply|just|obviously|of course)\b", prose, flags=re.I)
+        assert not found, f"{cell['id']}: {found[0]!r} belittles the reader's effort"
+
+
+def slugs(path):
+    """Return the anchors of a Markdown file's headings, as the site makes them."""
+    text = path.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.M)
+    kept = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.strip().replace(" ", "-") for heading in kept}
+
+
+PAGES = sorted((ROOT / "book").glob("*.md")) + NOTEBOOKS
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_inside_the_book_resolve(path):
+    if path.suffix == ".md":
+        text = path.read_text(encoding="utf-8")
+    else:
+        text = "\n".join(cell["source"] for cell in read_cells(path, "markdown"))
+    text = re.sub(r"`[^`]*`", "", text)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?:|mailto:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = path.parent / name if name else path
+        assert linked.exists(), f"{path.name} links to {target}"
+        if anchor and linked.suffix == ".md":
+            assert anchor in slugs(linked), f"{path.name} links to {target}"
+
+
+def test_glossary_is_alphabetical_and_bilingual():
+    text = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    entries = re.split(r"^## ", text, flags=re.M)[1:]
+    names = [entry.splitlines()[0] for entry in entries]
+    assert names == sorted(names, key=str.lower)
+    for entry in entries:
+        assert re.search(r"中文：.*[\u4e00-\u9fff]", entry), entry[:40]
+
+
+@every_chapter
+def test_chapter_links_to_the_glossary(path):
+    text = "\n".join(cell["source"] for cell in read_cells(path, "markdown"))
+    assert "](glossary.md#" in text
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import socket; socket.create_connection(('192.0.2.1', 80), 0.1)",
+        "import urllib.request; urllib.request.urlopen('http://example.org')",
+    ],
+)
+def test_notebooks_are_tested_without_a_network(code):
+    """The refusal that book/conftest.py gives to every kernel really works."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests" / "no_network")}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode != 0
+    assert "must not need a network" in run.stderr
+
+
+def test_ruff_is_clean():
+    for command in (["check"], ["format", "--check"]):
+        run = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "."],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stdout + run.stderr

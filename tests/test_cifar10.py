@@ -1,0 +1,307 @@
+"""CIFAR-10 from each of its sources, with a small copy on a local server."""
+
+import hashlib
+import http.server
+import io
+import pickle
+import socket
+import tarfile
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import CIFAR10
+
+from helpers import data
+from helpers.data import DataError, _cifar10, _download
+
+PER_FILE = 20
+
+
+def pickled_batch(seed):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (PER_FILE, 3072), dtype=np.uint8)
+    labels = [index % 10 for index in range(PER_FILE)]
+    return pickle.dumps({"data": pixels, "labels": labels})
+
+
+@pytest.fixture(scope="module")
+def small_archive():
+    """An archive laid out as CIFAR-10's, and the md5 sums of its files."""
+    files = {f"data_batch_{n}": pickled_batch(n) for n in range(1, 6)}
+    files["test_batch"] = pickled_batch(6)
+    files["batches.meta"] = pickle.dumps({"label_names": list(_cifar10.CLASSES)})
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    sums = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
+    return stream.getvalue(), sums
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves one file, and misbehaves on demand."""
+
+    def __init__(self, content):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = content
+        self.behavior = "normal"
+        self.ranges = []
+        self.silence = threading.Event()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        asked = self.headers.get("Range", "bytes=0-")
+        server.ranges.append(asked)
+        start = int(asked.removeprefix("bytes=").removesuffix("-"))
+        if server.behavior == "missing":
+            return self.send_error(404)
+        if start >= len(server.content):
+            return self.send_error(416)
+        if server.behavior == "no ranges":
+            start = 0
+        body = server.content[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if server.behavior in ("cut", "stall"):
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            if server.behavior == "stall":
+                server.silence.wait(20)
+            return None
+        if server.behavior == "wrong":
+            body = bytes(len(body))
+        self.wfile.write(body)
+        return None
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(small_archive, empty_cache, monkeypatch):
+    """A local server in place of CIFAR-10's, with the small archive."""
+    content, sums = small_archive
+    monkeypatch.delenv("CIFAR10_IMAGES", raising=False)
+    running = Server(content)
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{running.server_port}/cifar-10-python.tar.gz"
+    monkeypatch.setattr(CIFAR10, "url", url)
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(content).hexdigest())
+    train = [[name, sums[name]] for name in sums if name.startswith("data")]
+    monkeypatch.setattr(CIFAR10, "train_list", train)
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
+    meta = {**CIFAR10.meta, "md5": sums["batches.meta"]}
+    monkeypatch.setattr(CIFAR10, "meta", meta)
+    monkeypatch.setattr(_download, "STALLED", 0.5)
+    yield running
+    running.silence.set()
+    running.shutdown()
+    running.server_close()
+
+
+def part_size(cache):
+    parts = list(cache.glob("*.part"))
+    return parts[0].stat().st_size if parts else 0
+
+
+def test_whole_download(server, empty_cache, capsys):
+    train, test = data.cifar10("train"), data.cifar10("test")
+    assert isinstance(train, CIFAR10)
+    assert (len(train), len(test)) == (5 * PER_FILE, PER_FILE)
+    assert not train.is_stand_in
+    assert train.data.shape == (100, 32, 32, 3)
+    assert len(server.ranges) == 1, "the second call reads the unpacked files"
+    assert part_size(empty_cache) == 0
+    assert "100%" in capsys.readouterr().out, "progress is shown"
+
+
+@pytest.mark.parametrize("behavior", ["cut", "stall"])
+def test_broken_download_goes_on_where_it_ended(
+    server, empty_cache, small_archive, behavior, capsys
+):
+    server.behavior = behavior
+    first = data.cifar10("test")
+    assert first.is_stand_in, "half a file never counts as data"
+    half = len(small_archive[0]) // 2
+    assert part_size(empty_cache) == half
+    assert "kept: call again to go on" in capsys.readouterr().out
+    server.behavior = "normal"
+    assert not data.cifar10("test").is_stand_in
+    assert server.ranges[-1] == f"bytes={half}-"
+
+
+def test_server_without_ranges_starts_anew(server, empty_cache):
+    server.behavior = "cut"
+    data.cifar10("test")
+    server.behavior = "no ranges"
+    assert not data.cifar10("test").is_stand_in
+
+
+def test_wrong_content_is_deleted_and_named(server, empty_cache, capsys):
+    server.behavior = "wrong"
+    assert data.cifar10("test").is_stand_in
+    assert "not the expected file" in capsys.readouterr().out
+    assert part_size(empty_cache) == 0
+    server.behavior = "normal"
+    assert not data.cifar10("test").is_stand_in
+
+
+def test_missing_file_is_named(server, capsys):
+    server.behavior = "missing"
+    assert data.cifar10("test").is_stand_in
+    assert "404" in capsys.readouterr().out
+
+
+def test_time_limit_keeps_what_arrived(server, empty_cache, monkeypatch, capsys):
+    monkeypatch.setattr(_download, "CHUNK", 1000)
+    assert data.cifar10("test", time_limit=1e-9).is_stand_in
+    assert "time limit" in capsys.readouterr().out
+    assert part_size(empty_cache) > 0
+    assert not data.cifar10("test", time_limit=60).is_stand_in
+
+
+def test_no_download_when_there_is_no_time_for_it(server):
+    assert data.cifar10("test", time_limit=0).is_stand_in
+    assert server.ranges == []
+
+
+def test_unreachable_server(empty_cache, monkeypatch, capsys):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{port}/x.tar.gz")
+    monkeypatch.delenv("CIFAR10_IMAGES", raising=False)
+    assert data.cifar10("test").is_stand_in
+    printed = capsys.readouterr().out
+    assert "cannot be reached" in printed
+    assert "STAND-IN" in printed
+
+
+def test_damaged_torchvision_files_do_not_count(server, empty_cache):
+    data.cifar10("test")
+    file = empty_cache / "cifar-10-batches-py" / "test_batch"
+    file.write_bytes(file.read_bytes()[:-1])
+    server.ranges.clear()
+    assert not data.cifar10("test").is_stand_in
+    assert server.ranges == ["bytes=0-"], "downloaded anew"
+
+
+@pytest.fixture
+def images(tmp_path, empty_cache, monkeypatch):
+    """A folder of images, three a class, that passes for a whole CIFAR-10."""
+    folder = tmp_path / "photos" / "cifar10"
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in _cifar10.CLASSES:
+            (folder / split / name).mkdir(parents=True)
+            for number in range(3):
+                pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{number}.png")
+    monkeypatch.setattr(_cifar10, "PER_CLASS", {"train": 3, "test": 3})
+    monkeypatch.setenv("CIFAR10_IMAGES", str(folder.parent))
+    return folder
+
+
+def zipped(folder, path):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in folder.rglob("*.png"):
+            archive.write(file, file.relative_to(folder.parent))
+    return path
+
+
+def test_folder_of_images(images):
+    test = data.cifar10("test")
+    assert test.classes == CIFAR10_CLASSES
+    assert test.targets == [label for label in range(10) for _ in range(3)]
+    with Image.open(images / "test" / "cat" / "1.png") as image:
+        expected = np.asarray(image)
+    assert np.array_equal(test.data[3 * 3 + 1], expected)
+    assert "PNG copy" in test.source
+    assert not test.is_stand_in
+
+
+CIFAR10_CLASSES = list(_cifar10.CLASSES)
+
+
+def test_zip_equals_folder(images, tmp_path, monkeypatch):
+    from_folder = data.cifar10("train")
+    path = zipped(images, tmp_path / "photos.zip")
+    monkeypatch.setenv("CIFAR10_IMAGES", str(path))
+    from_zip = data.cifar10("train")
+    assert np.array_equal(from_folder.data, from_zip.data)
+    assert from_folder.targets == from_zip.targets
+
+
+def test_incomplete_images_never_count(images):
+    (images / "test" / "frog" / "2.png").unlink()
+    with pytest.raises(DataError, match="2 images in test/frog, expected 3"):
+        data.cifar10("test")
+    assert len(data.cifar10("train")) == 30
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
+def test_unreadable_image_is_named(images, content):
+    (images / "test" / "frog" / "2.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"test/frog/2\.png"):
+        data.cifar10("test")
+
+
+def test_image_of_another_size_is_named(images):
+    Image.new("RGB", (64, 48)).save(images / "test" / "dog" / "0.png")
+    with pytest.raises(DataError, match="64 by 48"):
+        data.cifar10("test")
+
+
+@pytest.mark.parametrize("kind", ["nothing", "text", "cut zip"])
+def test_variable_that_names_no_images(images, tmp_path, monkeypatch, kind):
+    path = tmp_path / "photos.zip"
+    if kind == "text":
+        path.write_text("hello")
+    elif kind == "cut zip":
+        zipped(images, path)
+        path.write_bytes(path.read_bytes()[:-200])
+    monkeypatch.setenv("CIFAR10_IMAGES", str(path))
+    with pytest.raises(DataError, match="CIFAR10_IMAGES") as caught:
+        data.cifar10("test")
+    assert str(path) in str(caught.value)
+
+
+def test_stand_in_is_the_same_each_time_and_says_so(empty_cache, monkeypatch, capsys):
+    monkeypatch.delenv("CIFAR10_IMAGES", raising=False)
+    first = data.cifar10("test", time_limit=0)
+    second = data.cifar10("test", time_limit=0)
+    assert np.array_equal(first.data, second.data)
+    assert first.targets == second.targets
+    assert np.bincount(first.targets).tolist() == [100] * 10
+    assert "stand-in" in first.source
+    assert "STAND-IN" in capsys.readouterr().out
+    train = data.cifar10("train", time_limit=0)
+    assert len(train) == 5_000
+    assert not (train.data[:1000] == first.data).all(axis=(1, 2, 3)).any()
+
+
+def test_photographs_work_with_loaders(images):
+    train = data.cifar10("train")
+    mean, std = data.mean_and_std(train)
+    tensors = data.to_tensors(train, tuple(mean.tolist()), tuple(std.tolist()))
+    assert tensors.tensors[0].shape == (30, 3, 32, 32)
+    channels = tensors.tensors[0].transpose(0, 1).flatten(1)
+    torch.testing.assert_close(channels.mean(1), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        channels.std(1, correction=0), torch.ones(3), atol=1e-4, rtol=0
+    )
+
+
+def test_unknown_split_is_refused():
+    with pytest.raises(ValueError, match='"train" or "test"'):
+        data.cifar10("validation")

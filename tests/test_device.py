@@ -1,0 +1,33 @@
+"""Choosing a device and timing on it."""
+
+import pytest
+import torch
+
+from helpers import device as device_helpers
+
+
+def test_default_is_an_accelerator_or_the_cpu():
+    chosen = device_helpers.choose_device()
+    assert torch.ones(2, device=chosen).sum().item() == 2
+    if not torch.accelerator.is_available():
+        assert chosen.type == "cpu"
+
+
+def test_named_device_is_used():
+    assert device_helpers.choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "tpu"])
+def test_device_that_is_not_there_is_refused(name):
+    with pytest.raises(ValueError, match="cannot be used here"):
+        device_helpers.choose_device(name)
+
+
+def test_time_calls_counts_only_the_repeats():
+    calls = []
+    seconds = device_helpers.time_calls(
+        lambda: calls.append(1), torch.device("cpu"), warmup=2, repeats=3
+    )
+    assert len(calls) == 5
+    assert len(seconds) == 3
+    assert all(value >= 0 for value in seconds)

@@ -1,0 +1,46 @@
+"""The networks: their shapes, sizes, and what the source tutorials state."""
+
+import pytest
+import torch
+from torch import nn
+
+from helpers.models import MODELS, count_parameters
+
+# Counted by hand, layer by layer: weights + biases.
+PARAMETERS = {
+    "padded": 320 + 18_496 + 3_212_288 + 524_800 + 5_130,
+    "dropout": 260 + 5_020 + 16_050 + 510,
+    "wide-head": 260 + 1_820 + 1_000_500 + 5_010,
+    "photo": 456 + 2_416 + 48_120 + 10_164 + 850,
+    "small-padded": 160 + 4_640 + 803_328 + 65_664 + 1_290,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_logits_have_one_score_a_class(name):
+    shape = (3, 32, 32) if name == "photo" else (1, 28, 28)
+    model = MODELS[name]()
+    for batch_size in (1, 5):
+        logits = model(torch.randn(batch_size, *shape))
+        assert logits.shape == (batch_size, 10)
+    assert not torch.allclose(logits.exp().sum(dim=1), torch.ones(5)), "no softmax"
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_as_counted_by_hand(name):
+    assert count_parameters(MODELS[name]()) == PARAMETERS[name]
+
+
+def test_only_trainable_parameters_are_counted():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    assert count_parameters(model) == 12 + 4 + 8
+    model[0].weight.requires_grad_(False)
+    assert count_parameters(model) == 4 + 8
+
+
+def test_dropout_acts_in_training_mode_only():
+    model, images = MODELS["dropout"](), torch.randn(4, 1, 28, 28)
+    model.train()
+    assert not torch.equal(model(images), model(images))
+    model.eval()
+    assert torch.equal(model(images), model(images))

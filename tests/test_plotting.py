@@ -1,0 +1,103 @@
+"""Figures: what is drawn is what was given."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from helpers import plotting
+
+
+@pytest.fixture(autouse=True)
+def own_style():
+    mpl.use("svg")
+    with plt.style.context("helpers.book"):
+        yield
+    plt.close("all")
+
+
+def drawn(ax):
+    return np.asarray(ax.images[0].get_array())
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (1, 5, 4)])
+def test_gray_image(shape):
+    image = torch.rand(shape)
+    ax = plotting.show_image(image, title="seven")
+    assert np.allclose(drawn(ax), image.reshape(5, 4))
+    assert ax.images[0].get_clim() == (0, 1), "no stretching of the contrast"
+    assert ax.get_title(loc="center") == "seven"
+
+
+def test_color_image_has_its_channels_last():
+    image = torch.rand(3, 5, 4)
+    pixels = drawn(plotting.show_image(image))
+    assert pixels.shape == (5, 4, 3)
+    assert np.allclose(pixels[2, 1], image[:, 2, 1])
+
+
+def test_batch_is_no_image():
+    with pytest.raises(ValueError, match=r"\(8, 1, 5, 4\)"):
+        plotting.show_image(torch.rand(8, 1, 5, 4))
+
+
+def test_images_in_rows():
+    images = torch.rand(7, 1, 5, 4)
+    figure = plotting.show_images(images, titles=range(7), columns=3)
+    axes = figure.axes
+    assert len(axes) == 9
+    assert [len(ax.images) for ax in axes] == [1] * 7 + [0, 0]
+    assert [ax.get_title(loc="center") for ax in axes[:7]] == list("0123456")
+    assert np.allclose(drawn(axes[4]), images[4, 0])
+
+
+def test_titles_must_match_images():
+    with pytest.raises(ValueError, match="2 images but 3 titles"):
+        plotting.show_images(torch.rand(2, 1, 4, 4), titles="abc")
+    with pytest.raises(ValueError, match="no images"):
+        plotting.show_images([])
+
+
+def test_history_is_drawn_against_examples():
+    row = {"train_loss": None, "train_accuracy": None}
+    history = {
+        "steps": [{"examples": 64, "loss": 2.0}, {"examples": 128, "loss": 1.5}],
+        "epochs": [
+            row
+            | {
+                "epoch": 0,
+                "examples": 0,
+                "validation_loss": 2.3,
+                "validation_accuracy": 0.1,
+            },
+            {
+                "epoch": 1,
+                "examples": 128,
+                "train_loss": 1.7,
+                "train_accuracy": 0.4,
+                "validation_loss": 1.2,
+                "validation_accuracy": 0.6,
+            },
+        ],
+    }
+    loss_ax, accuracy_ax = plotting.plot_history(history).axes
+    steps, validation = loss_ax.lines
+    assert steps.get_xydata().tolist() == [[64, 2.0], [128, 1.5]]
+    assert validation.get_xydata().tolist() == [[0, 2.3], [128, 1.2]]
+    trained, validation = accuracy_ax.lines
+    assert trained.get_xydata().tolist() == [[128, 0.4]]
+    assert validation.get_xydata().tolist() == [[0, 0.1], [128, 0.6]]
+
+
+def test_confusion_matrix_shows_every_count():
+    matrix = torch.tensor([[50, 2], [7, 41]])
+    ax = plotting.plot_confusion_matrix(matrix, ["cat", "dog"])
+    assert [text.get_text() for text in ax.texts] == ["50", "2", "7", "41"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["cat", "dog"]
+    assert ax.get_ylabel() == "true"
+
+
+def test_probabilities_are_bars():
+    ax = plotting.plot_probabilities(torch.tensor([0.2, 0.8]), [3, 5])
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx([0.2, 0.8])

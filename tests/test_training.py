@@ -1,0 +1,126 @@
+"""The training loop: against plain PyTorch, and against chapter 5's own text."""
+
+import ast
+
+import pytest
+import torch
+from book_files import ROOT, read_cells
+from torch import nn
+from torch.utils.data import Subset
+
+from helpers import data, evaluation, training
+from helpers.models import DropoutNet
+
+CPU = torch.device("cpu")
+CHAPTER = ROOT / "book" / "05-training.ipynb"
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.to_tensors(Subset(data.mnist("train"), range(500)))
+
+
+def make(digits):
+    """Return everything that one seeded run needs."""
+    torch.manual_seed(0)
+    model = DropoutNet()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    loader = data.batches(digits, 64, True, torch.Generator().manual_seed(0))
+    return model, loader, optimizer
+
+
+def chapter_functions():
+    """Return the functions that chapter 5 defines, from its own code cells."""
+    wanted = {"train_one_epoch", "evaluate", "fit"}
+    namespace = {"torch": torch, "nn": nn}
+    for cell in read_cells(CHAPTER, "code"):
+        tree = ast.parse(cell["source"])
+        names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        if names & wanted:
+            tree.body = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
+            exec(compile(tree, str(CHAPTER), "exec"), namespace)
+    missing = wanted - namespace.keys()
+    assert not missing, f"chapter 5 no longer defines {missing}"
+    return namespace
+
+
+def assert_same_weights(first, second):
+    for (name, a), b in zip(
+        first.state_dict().items(), second.state_dict().values(), strict=True
+    ):
+        assert torch.equal(a, b), name
+
+
+def test_chapter_and_helper_give_the_same_weights_to_the_bit(digits):
+    chapter = chapter_functions()
+    loss_fn = nn.CrossEntropyLoss()
+    runs = []
+    for fit in (chapter["fit"], training.fit):
+        model, loader, optimizer = make(digits)
+        validation = data.batches(digits, 200)
+        history = fit(model, loader, validation, loss_fn, optimizer, CPU, 2)
+        runs.append((model, history))
+    assert_same_weights(runs[0][0], runs[1][0])
+    assert runs[0][1] == runs[1][1]
+
+
+def test_chapter_and_helper_evaluate_alike(digits):
+    model, _, _ = make(digits)
+    loss_fn = nn.CrossEntropyLoss()
+    loader = data.batches(digits, 64)
+    written = chapter_functions()["evaluate"](model, loader, loss_fn, CPU)
+    assert written == evaluation.evaluate(model, loader, loss_fn, CPU)
+
+
+def test_one_epoch_equals_a_plain_loop(digits):
+    loss_fn = nn.CrossEntropyLoss()
+    model, loader, optimizer = make(digits)
+    training.train_one_epoch(model, loader, loss_fn, optimizer, CPU)
+
+    plain, loader, optimizer = make(digits)
+    plain.train()
+    for images, labels in loader:
+        optimizer.zero_grad()
+        loss_fn(plain(images), labels).backward()
+        optimizer.step()
+    assert_same_weights(model, plain)
+
+
+def test_epoch_figures_count_before_dividing(digits):
+    """500 = 7 * 64 + 52: the mean of batch means would be wrong."""
+    steps = []
+    model, loader, optimizer = make(digits)
+    loss, accuracy = training.train_one_epoch(
+        model, loader, nn.CrossEntropyLoss(), optimizer, CPU, lambda *s: steps.append(s)
+    )
+    assert [size for _, _, size in steps] == [64] * 7 + [52]
+    assert accuracy == sum(correct for _, correct, _ in steps) / 500
+    expected = sum(batch_loss * size for batch_loss, _, size in steps) / 500
+    assert loss == pytest.approx(expected)
+
+
+def test_fit_records_the_untrained_network_and_every_epoch(digits):
+    model, loader, optimizer = make(digits)
+    history = training.fit(
+        model, loader, loader, nn.CrossEntropyLoss(), optimizer, CPU, num_epochs=3
+    )
+    epochs = history["epochs"]
+    assert [row["epoch"] for row in epochs] == [0, 1, 2, 3]
+    assert [row["examples"] for row in epochs] == [0, 500, 1000, 1500]
+    assert epochs[0]["train_loss"] is None
+    assert len(history["steps"]) == 3 * 8
+    assert history["steps"][-1]["examples"] == 1500
+    assert epochs[-1]["validation_loss"] < epochs[0]["validation_loss"]
+    assert epochs[-1]["validation_accuracy"] > 0.5
+
+
+def test_history_holds_plain_numbers(digits):
+    """A tensor kept in the history would keep its whole graph alive."""
+    model, loader, optimizer = make(digits)
+    history = training.fit(
+        model, loader, loader, nn.CrossEntropyLoss(), optimizer, CPU, 1
+    )
+    values = {
+        type(v) for rows in history.values() for row in rows for v in row.values()
+    }
+    assert values <= {int, float, type(None)}
