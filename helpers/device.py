@@ -1,9 +1,13 @@
 """Choosing a device, and timing that waits for the device to finish."""
 
+import os
+import platform
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+import torchvision
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -21,8 +25,9 @@ def choose_device(name: str | None = None) -> torch.device:
         If the named device is unknown or not available here.
     """
     if name is None:
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return accelerator or torch.device("cpu")
+        if torch.accelerator.is_available():
+            return torch.accelerator.current_accelerator()
+        return torch.device("cpu")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -74,3 +79,41 @@ def time_calls(
         synchronize(device)
         seconds.append(time.perf_counter() - start)
     return seconds
+
+
+def environment(device: torch.device) -> dict[str, str | int]:
+    """Return what a measured figure depends on besides the code.
+
+    Returns
+    -------
+    dict
+        Names of the processor and of the device, number of cores and threads,
+        operating system, and the versions of Python, torch and torchvision.
+    """
+    return {
+        "device": device_name(device),
+        "processor": processor_name(),
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """Return the model name of a GPU, or the type of any other device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return device.type
+
+
+def processor_name() -> str:
+    """Return the processor's name as far as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

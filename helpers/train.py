@@ -1,0 +1,682 @@
+"""Training from the command line, and trained networks for the chapters.
+
+``python -m helpers.train --help`` lists the options. This module puts `data`,
+`models`, `device`, `training`, `evaluation` and `checkpoint` together.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import inspect
+import json
+import math
+import random
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from torch import nn
+from torch.optim import SGD, Adam, Optimizer
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
+
+from helpers import checkpoint, data, evaluation, models, training
+from helpers.checkpoint import CheckpointError, TrainingState
+from helpers.data._cache import cannot_write
+from helpers.device import choose_device
+from helpers.evaluation import evaluate
+from helpers.models import MODELS
+from helpers.training import History, fit, train_one_epoch
+
+DIGIT_MODELS = [name for name in MODELS if name != "photo"]
+NUM_DIGITS = 60_000
+EVAL_BATCH_SIZE = 1_000
+
+# What decides the weights. A resumed run takes these from its checkpoint; an
+# option that says otherwise is refused. None stands for what follows from the
+# others: the learning rate from the optimizer, no limit.
+RECIPE: dict[str, Any] = {
+    "model": "dropout",
+    "batch_size": 64,
+    "optimizer": "sgd",
+    "lr": None,
+    "momentum": None,
+    "seed": 0,
+    "validation": 5_000,
+    "limit": None,
+}
+STANDARD_EPOCHS = 3
+LEARNING_RATES = {"sgd": 0.01, "adam": 0.001}
+STANDARD_MOMENTUM = 0.9
+
+
+# --- Trained networks for the chapters ---------------------------------------
+
+
+def trained_model(
+    name: str = "dropout", num_epochs: int = 3, seed: int = 0
+) -> tuple[nn.Module, History]:
+    """Return a network trained by the book's standard recipe, and its history.
+
+    The first call trains it and keeps it under `helpers.data.cache_folder()`;
+    later calls load it. If several processes call at once, one trains and the
+    others wait. Global random state stays as it was.
+
+    Parameters
+    ----------
+    name : str
+        A network for MNIST digits, by its name in `helpers.models.MODELS`.
+    num_epochs : int
+        Times through the 55,000 training digits.
+    seed : int
+        Fixes the first weights, the order of the digits and the dropout.
+
+    Returns
+    -------
+    (nn.Module, dict)
+        The network on the CPU in evaluation mode, and what
+        `helpers.training.fit` returned.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network for digits, or `num_epochs` is negative.
+    helpers.data.DataError, helpers.checkpoint.CheckpointError
+        If the cache folder cannot be written.
+    """
+    if name not in DIGIT_MODELS:
+        raise ValueError(f"name must be one of {', '.join(DIGIT_MODELS)}, not {name!r}")
+    if num_epochs < 0:
+        raise ValueError(f"num_epochs must be 0 or more, not {num_epochs}")
+    key = _cache_key(name, num_epochs, seed)
+    folder = data.cache_folder() / "trained"
+    path = folder / f"{name}-{num_epochs}-{seed}-{key[:16]}.pt"
+    found = _load_trained(path, name, key)
+    if found is not None:
+        return found
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            # Another process may have trained it while this one waited.
+            found = _load_trained(path, name, key)
+            if found is None:
+                found = _train_by_recipe(name, num_epochs, seed)
+                _save_trained(path, key, *found)
+    except OSError as error:
+        raise cannot_write(Path(error.filename or path), error) from error
+    return found
+
+
+def _train_by_recipe(
+    name: str, num_epochs: int, seed: int
+) -> tuple[nn.Module, History]:
+    """Train as chapter 5 does. This function's text is part of the cache key."""
+    with torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would also reseed the GPUs, which stay untouched.
+        torch.default_generator.manual_seed(seed)
+        model = MODELS[name]()
+        loaders = data.mnist_loaders(batch_size=64, seed=seed)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        history = fit(
+            model,
+            loaders.train,
+            loaders.validation,
+            nn.CrossEntropyLoss(),
+            optimizer,
+            torch.device("cpu"),
+            num_epochs,
+        )
+    return model.eval(), history
+
+
+def _cache_key(name: str, num_epochs: int, seed: int) -> str:
+    """Return a checksum of all that the trained weights depend on.
+
+    The sources of `helpers.data` hold the md5 sums of MNIST, so the data is
+    covered too.
+    """
+    digest = hashlib.sha256(json.dumps([name, num_epochs, seed]).encode())
+    digest.update(torch.__version__.encode())
+    digest.update(inspect.getsource(_train_by_recipe).encode())
+    for module in (data, models, training, evaluation):
+        source = Path(module.__file__)  # type: ignore[arg-type]
+        files = source.parent.glob("*.py") if module is data else [source]
+        for file in sorted(files):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _load_trained(path: Path, name: str, key: str) -> tuple[nn.Module, History] | None:
+    """Return what `path` holds, or None if that is missing, damaged or other."""
+    try:
+        content = checkpoint.read(path)
+        if content["key"] != key:
+            return None
+        with torch.random.fork_rng(devices=[]):  # first weights are drawn too
+            model = MODELS[name]()
+        model.load_state_dict(content["model"])
+    except (CheckpointError, KeyError, RuntimeError):
+        return None
+    return model.eval(), content["history"]
+
+
+def _save_trained(path: Path, key: str, model: nn.Module, history: History) -> None:
+    """Write one cache file. The caller holds its lock."""
+    for left_over in path.parent.glob(f"{path.name}.*.partial"):
+        left_over.unlink(missing_ok=True)
+    content = {"key": key, "model": model.state_dict(), "history": history}
+    checkpoint.write(content, path)
+
+
+# --- The command line --------------------------------------------------------
+
+
+class OptionError(Exception):
+    """The options ask for something that cannot be done; the message says what."""
+
+
+class Stopped(Exception):
+    """Training stopped after a step because a signal asked for it."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_status = 128 + signal_number
+
+
+class StopRequest:
+    """Turns Ctrl-C and SIGTERM into a note that is read between two steps.
+
+    The second of a kind acts at once, as it would have without this.
+    """
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.signal_number = number
+        signal.signal(number, self._before[number])
+
+
+@dataclass
+class Run:
+    """One run of the command: what is trained, and how far."""
+
+    state: TrainingState
+    train_loader: DataLoader
+    validation_loader: DataLoader
+    device: torch.device
+    folder: Path
+    num_epochs: int
+    save_every: int
+    keep: int
+    loss_fn: nn.Module
+    stop: StopRequest
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        checkpoint.save(self.state, self.folder, self.keep)
+
+    def stop_if_asked(self) -> None:
+        """Raise `Stopped` if a signal came; everything has been saved."""
+        if self.stop.signal_number is not None:
+            raise Stopped(self.stop.signal_number)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train from the command line and return the exit status.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without it, those that the program was started with.
+
+    Returns
+    -------
+    int
+        0 when trained (or already trained), 1 if a file could not be read or
+        written, 130 or 143 when stopped by Ctrl-C or SIGTERM. Wrong options
+        leave through `SystemExit` with 2, as argparse does.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    folder = options.out or Path("runs") / (options.model or RECIPE["model"])
+    try:
+        return _train(options, folder)
+    except OptionError as error:
+        parser.error(str(error))
+    except Stopped as stopped:
+        _say(f"Stopped and saved. To go on: {_resume_command(folder)}")
+        return stopped.exit_status
+    except KeyboardInterrupt:
+        saved = checkpoint.latest(folder)
+        _say(
+            f"Stopped at once. To go on from {saved.name}: {_resume_command(folder)}"
+            if saved
+            else "Stopped at once; nothing was saved yet."
+        )
+        return 128 + signal.SIGINT
+    except (CheckpointError, data.DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _train(options: argparse.Namespace, folder: Path) -> int:
+    """Start or go on with the run that the options describe."""
+    saved = _checkpoint_to_resume(folder, options.resume)
+    settings = _settings(options, saved)
+    run = _build(options, settings, folder)
+    state = run.state
+    if saved is not None:
+        checkpoint.load(saved, state)
+        if (state.epoch, state.step) > (run.num_epochs, 0):
+            raise OptionError(
+                f"--epochs {run.num_epochs}: this run is already at epoch "
+                f"{state.epoch}, step {state.step}; ask for more epochs"
+            )
+    state.settings = settings
+    finished = _test_row(run)
+    if finished is None:
+        with _only_run_in(folder), run.stop:
+            beginning = f"Training {settings['model']}, saving in {folder}"
+            _say(f"Going on from {saved}" if saved else beginning)
+            _train_epochs(run)
+            finished = _test(run)
+    else:
+        _say(
+            f"Already finished: {state.epoch} of {run.num_epochs} epochs. To train "
+            f"longer, ask for more than that with --epochs."
+        )
+    figures = _figures("test", finished["loss"], finished["accuracy"])
+    _say(f"After epoch {state.epoch}: {figures}")
+    return 0
+
+
+def _train_epochs(run: Run) -> None:
+    """Train from wherever the state is to the last epoch."""
+    state = run.state
+    if not state.history["epochs"]:
+        _end_epoch(run, None, None)  # the untrained network, for comparison
+    while state.epoch < run.num_epochs:
+        # train_one_epoch knows only the part of the epoch that it trained
+        # itself, so the epoch's figures are taken from the history instead.
+        with _progress_bar(run) as bar:
+            batches = state.remaining_batches(run.train_loader)
+            train_one_epoch(
+                state.model,
+                batches,
+                run.loss_fn,
+                state.optimizer,
+                run.device,
+                lambda *figures, bar=bar: _after_step(run, bar, *figures),
+            )
+        loss, accuracy = _mean_of_last_steps(state.history, state.step)
+        state.epoch, state.step = state.epoch + 1, 0
+        _end_epoch(run, loss, accuracy)
+
+
+def _after_step(
+    run: Run, bar: tqdm, batch_loss: float, batch_correct: int, batch_size: int
+) -> None:
+    """Record a step; save when it is time to, or when asked to stop."""
+    state = run.state
+    state.step += 1
+    examples = _examples_seen(state.history) + batch_size
+    row = {"examples": examples, "loss": batch_loss, "correct": batch_correct}
+    state.history["steps"].append(row)
+    bar.set_postfix(loss=f"{batch_loss:.3f}", refresh=False)
+    bar.update()
+    if state.step == len(run.train_loader):
+        return  # the end of the epoch saves
+    if state.step % run.save_every == 0 or run.stop.signal_number is not None:
+        run.save()
+    run.stop_if_asked()
+
+
+def _end_epoch(
+    run: Run, train_loss: float | None, train_accuracy: float | None
+) -> None:
+    """Validate, record the epoch, save, and report."""
+    state = run.state
+    validation_loss, validation_accuracy = evaluate(
+        state.model, run.validation_loader, run.loss_fn, run.device
+    )
+    row = {
+        "epoch": state.epoch,
+        "examples": _examples_seen(state.history),
+        "train_loss": train_loss,
+        "train_accuracy": train_accuracy,
+        "validation_loss": validation_loss,
+        "validation_accuracy": validation_accuracy,
+    }
+    state.history["epochs"].append(row)
+    run.save()
+    figures = _figures("validation", validation_loss, validation_accuracy)
+    if train_loss is not None and train_accuracy is not None:
+        figures = f"{_figures('training', train_loss, train_accuracy)}; {figures}"
+    _say(f"Epoch {state.epoch} of {run.num_epochs}: {figures}")
+    run.stop_if_asked()
+
+
+def _test(run: Run) -> dict[str, Any]:
+    """Measure the trained network on the test digits, once, and save that."""
+    state = run.state
+    # Its own generator: otherwise the loader would draw from the global one,
+    # and training on from here would differ from training through.
+    loader = data.batches(
+        data.to_tensors(data.mnist("test")),
+        EVAL_BATCH_SIZE,
+        generator=torch.Generator(),
+    )
+    loss, accuracy = evaluate(state.model, loader, run.loss_fn, run.device)
+    row = {"epoch": state.epoch, "loss": loss, "accuracy": accuracy}
+    state.history.setdefault("test", []).append(row)
+    run.save()
+    return row
+
+
+def _test_row(run: Run) -> dict[str, Any] | None:
+    """Return the test figures of the finished run, if it is finished."""
+    for row in run.state.history.get("test", []):
+        if row["epoch"] == run.num_epochs == run.state.epoch:
+            return row
+    return None
+
+
+def _examples_seen(history: History) -> int:
+    return history["steps"][-1]["examples"] if history["steps"] else 0
+
+
+def _mean_of_last_steps(history: History, num_steps: int) -> tuple[float, float]:
+    """Return mean loss and accuracy over the last steps, as train_one_epoch does."""
+    rows = history["steps"]
+    start = rows[-num_steps - 1]["examples"] if len(rows) > num_steps else 0
+    total_loss, correct, seen = 0.0, 0, 0
+    for row in rows[-num_steps:]:
+        size = row["examples"] - start - seen
+        total_loss += row["loss"] * size
+        correct += row["correct"]
+        seen += size
+    return total_loss / seen, correct / seen
+
+
+def _progress_bar(run: Run) -> tqdm:
+    state = run.state
+    return tqdm(
+        total=len(run.train_loader),
+        initial=state.step,
+        desc=f"epoch {state.epoch + 1} of {run.num_epochs}",
+        unit=" steps",
+        leave=False,
+        disable=None,  # no bar where the output is not a terminal
+    )
+
+
+def _figures(name: str, loss: float, accuracy: float) -> str:
+    return f"{name} loss {loss:.4f}, accuracy {accuracy:.2%}"
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+# --- From options to a run ---------------------------------------------------
+
+
+def _checkpoint_to_resume(folder: Path, resume: bool) -> Path | None:
+    """Return the newest good checkpoint if asked to resume, else None."""
+    newest = checkpoint.latest(folder)
+    if not resume:
+        if newest is not None:
+            raise OptionError(
+                f"{folder} already holds the run that saved {newest.name}: go on "
+                f"with it (--resume), or name another folder (--out)"
+            )
+        return None
+    if newest is None:
+        raise OptionError(
+            f"--resume: {folder} holds no checkpoint; start the run without --resume, "
+            f"or name its folder with --out"
+        )
+    good = checkpoint.latest(folder, verify=True)
+    if good is None:
+        raise CheckpointError(
+            f"all checkpoints in {folder} are damaged. Start the run anew with "
+            f"another --out."
+        )
+    if good != newest:
+        print(
+            f"warning: {newest.name} is damaged; {good.name} is the newest good one",
+            file=sys.stderr,
+        )
+    return good
+
+
+def _settings(options: argparse.Namespace, saved: Path | None) -> dict[str, Any]:
+    """Return the recipe: from the checkpoint, the options, or the standard one."""
+    asked = {
+        name: getattr(options, name)
+        for name in RECIPE
+        if getattr(options, name) is not None
+    }
+    if saved is None:
+        settings = RECIPE | asked
+        _complete(settings)
+        return settings | {"epochs": options.epochs or STANDARD_EPOCHS}
+    settings = checkpoint.read(saved).get("settings", {})
+    if not {*RECIPE, "epochs"} <= set(settings):
+        raise OptionError(f"--resume: {saved} was not saved by this command")
+    contradictions = [
+        f"--{name.replace('_', '-')} {settings[name]} (not {value})"
+        for name, value in asked.items()
+        if value != settings[name]
+    ]
+    if contradictions:
+        raise OptionError(
+            f"--resume: {saved.parent} was trained with {', '.join(contradictions)}; "
+            f"leave these options out, or start another run with another --out"
+        )
+    return settings | {"epochs": options.epochs or settings["epochs"]}
+
+
+def _complete(settings: dict[str, Any]) -> None:
+    """Fill in what follows from the other settings, and refuse what cannot be."""
+    if settings["lr"] is None:
+        settings["lr"] = LEARNING_RATES[settings["optimizer"]]
+    if settings["optimizer"] == "sgd" and settings["momentum"] is None:
+        settings["momentum"] = STANDARD_MOMENTUM
+    if settings["optimizer"] != "sgd" and settings["momentum"] is not None:
+        raise OptionError(f"--momentum: {settings['optimizer']} has no momentum to set")
+    left = NUM_DIGITS - settings["validation"]
+    if left < 1:
+        raise OptionError(
+            f"--validation {settings['validation']}: must leave some of the "
+            f"{NUM_DIGITS} digits to train on"
+        )
+    if settings["limit"] is not None and settings["limit"] > left:
+        raise OptionError(
+            f"--limit {settings['limit']}: there are {left} training digits beside "
+            f"the {settings['validation']} for validation"
+        )
+
+
+def _build(options: argparse.Namespace, settings: dict[str, Any], folder: Path) -> Run:
+    """Make everything that a run needs, in its state before the first step."""
+    try:
+        device = choose_device(options.device)
+    except ValueError as error:
+        raise OptionError(f"--device: {error}") from error
+    _seed_everything(settings["seed"])
+    model = MODELS[settings["model"]]().to(device)
+    train_loader, validation_loader = _digit_loaders(settings)
+    return Run(
+        state=TrainingState(
+            model, _optimizer(model, settings), generator=train_loader.generator
+        ),
+        train_loader=train_loader,
+        validation_loader=validation_loader,
+        device=device,
+        folder=folder,
+        num_epochs=settings["epochs"],
+        save_every=options.save_every,
+        keep=options.keep,
+        loss_fn=nn.CrossEntropyLoss(),
+        stop=StopRequest(),
+    )
+
+
+def _seed_everything(seed: int) -> None:
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  (takes 32 bits only)
+
+
+def _digit_loaders(settings: dict[str, Any]) -> tuple[DataLoader, DataLoader]:
+    """Return training and validation loaders, as `data.mnist_loaders` does."""
+    train, validation = data.split_train_validation(
+        data.mnist("train"), settings["validation"]
+    )
+    if settings["limit"] is not None:
+        train = Subset(train, range(settings["limit"]))
+    generator = torch.Generator().manual_seed(settings["seed"])
+    return (
+        data.batches(
+            data.to_tensors(train),
+            settings["batch_size"],
+            shuffle=True,
+            generator=generator,
+        ),
+        data.batches(data.to_tensors(validation), EVAL_BATCH_SIZE),
+    )
+
+
+def _optimizer(model: nn.Module, settings: dict[str, Any]) -> Optimizer:
+    if settings["optimizer"] == "adam":
+        return Adam(model.parameters(), lr=settings["lr"])
+    return SGD(model.parameters(), lr=settings["lr"], momentum=settings["momentum"])
+
+
+@contextlib.contextmanager
+def _only_run_in(folder: Path) -> Iterator[None]:
+    """Refuse a folder in which another process is training."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise OptionError(
+            f"another process is training in {folder}: wait for it, or name another "
+            f"folder with --out"
+        ) from None
+    except NotImplementedError:
+        pass  # some network folders know no locks
+    except OSError as error:
+        raise OptionError(
+            f"--out {folder}: cannot write there ({error.strerror or error})"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _resume_command(folder: Path) -> str:
+    return f"python -m helpers.train --resume --out {folder}"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong option in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m helpers.train",
+        description="Train one of the book's networks on the MNIST digits.",
+    )
+    add = parser.add_argument
+    add("--model", type=_model, metavar="NAME", help=", ".join(DIGIT_MODELS))
+    add("--epochs", type=_whole, help=f"times through the data ({STANDARD_EPOCHS})")
+    add("--batch-size", type=_whole, help="digits a step (64)")
+    add("--optimizer", choices=list(LEARNING_RATES), help="(sgd)")
+    add("--lr", type=_rate, help="learning rate (sgd: 0.01, adam: 0.001)")
+    add("--momentum", type=_momentum, help=f"of sgd ({STANDARD_MOMENTUM})")
+    add("--seed", type=_seed, help="of the weights, the order and the dropout (0)")
+    add("--validation", type=_whole, metavar="N", help="digits held back (5000)")
+    add("--limit", type=_whole, metavar="N", help="train on the first N digits only")
+    add("--device", metavar="NAME", help="cpu, cuda, mps, ... (the fastest found)")
+    add("--out", type=Path, metavar="FOLDER", help="of checkpoints (runs/MODEL)")
+    add("--save-every", type=_whole, default=200, metavar="N", help="steps (200)")
+    add("--keep", type=_whole, default=3, metavar="K", help="checkpoints (3)")
+    add("--resume", action="store_true", help="go on with the run in --out")
+    return parser
+
+
+def _model(text: str) -> str:
+    if text == "photo":
+        raise argparse.ArgumentTypeError(
+            "photo takes 32x32 color photographs, which come with chapter 8, not "
+            f"digits; choose from {', '.join(DIGIT_MODELS)}"
+        )
+    if text not in DIGIT_MODELS:
+        raise argparse.ArgumentTypeError(
+            f"there is no network {text!r}; choose from {', '.join(DIGIT_MODELS)}"
+        )
+    return text
+
+
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number from 0 to 2**63 - 1"
+        )
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _momentum(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 0 to below 1")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Reproducing the source tutorials: resumable, and its figures counted right."""
+
+import json
+
+import pytest
+import torch
+from torch.utils.data import Subset
+
+from helpers import data, evaluation, reproduce
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    train = data.to_tensors(Subset(data.mnist("train"), range(256)))
+    test = data.to_tensors(Subset(data.mnist("test"), range(300)))
+    return train, test
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    recipe = reproduce.Recipe(
+        title="tiny",
+        model="dropout",
+        batch_size=64,
+        num_epochs=3,
+        optimizer="SGD",
+        lr=0.1,
+        log_every=2,
+    )
+    monkeypatch.setitem(reproduce.RECIPES, "tiny", recipe)
+    return recipe
+
+
+def test_run_that_was_stopped_ends_as_an_unbroken_one(
+    tiny, tensors, tmp_path, monkeypatch
+):
+    whole = reproduce.run("tiny", 0, CPU, tmp_path / "whole", tensors)
+
+    train = reproduce.train_one_epoch
+    calls = []
+
+    def stop_in_the_second_epoch(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return train(*arguments)
+
+    monkeypatch.setattr(reproduce, "train_one_epoch", stop_in_the_second_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce.run("tiny", 0, CPU, tmp_path / "broken", tensors)
+    monkeypatch.setattr(reproduce, "train_one_epoch", train)
+    assert reproduce.run("tiny", 0, CPU, tmp_path / "broken", tensors) == whole
+    assert len(whole["epochs"]) == 3
+    assert len(whole["loss_log"]) == 3 * 2
+
+
+def test_seeds_differ(tiny, tensors, tmp_path):
+    first = reproduce.run("tiny", 0, CPU, tmp_path / "0", tensors)
+    second = reproduce.run("tiny", 1, CPU, tmp_path / "1", tensors)
+    assert first["loss_log"] != second["loss_log"]
+
+
+def test_class_accuracies(tiny, tensors):
+    model, _ = reproduce.build(tiny, 0, CPU)
+    every, first_ten = reproduce.class_accuracies(model, tensors[1], tiny, CPU)
+    logits, labels = evaluation.predict(model, data.batches(tensors[1], 300), CPU)
+    right = logits.argmax(1) == labels
+    for digit in range(10):
+        assert every[digit] == pytest.approx(right[labels == digit].double().mean())
+    chosen = [i for start in range(0, 300, 64) for i in range(start, start + 10)]
+    chosen = [i for i in chosen if i < 300]
+    ones = [i for i in chosen if labels[i] == 1]
+    assert first_ten[1] == pytest.approx(right[ones].double().mean().item())
+
+
+def test_losses_are_averaged_within_epochs():
+    losses = [float(n) for n in range(10)]
+    assert reproduce.means_of_runs(losses, epoch=5, run=2) == [0.5, 2.5, 5.5, 7.5]
+
+
+def test_records_of_several_seeds_share_a_file(tiny, tmp_path):
+    for seed in (1, 0, 1):
+        record = {"seed": seed, "epochs": []}
+        path = reproduce.write_record("tiny", record, "MNIST", CPU, tmp_path)
+    content = json.loads(path.read_text())
+    assert [run["seed"] for run in content["runs"]] == [0, 1]
+    assert content["recipe"]["lr"] == 0.1
+    assert content["parameters"] == 21_840
+    assert content["environment"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize("name", reproduce.RECIPES)
+def test_recipes_build(name):
+    recipe = reproduce.RECIPES[name]
+    model, optimizer = reproduce.build(recipe, 0, CPU)
+    shape = (3, 32, 32) if recipe.model == "photo" else (1, 28, 28)
+    output = model(torch.randn(2, *shape))
+    sums = output.exp().sum(1) if not recipe.softmax else output.sum(1)
+    is_distribution = torch.allclose(sums, torch.ones(2))
+    assert is_distribution is recipe.softmax
+    assert type(optimizer).__name__ == recipe.optimizer
+    assert optimizer.param_groups[0]["lr"] == recipe.lr
+
+
+def test_photographs_are_not_replaced_by_a_stand_in(tmp_path, monkeypatch, capsys):
+    tensors = (None, None, "stand-in: drawn shapes")
+    monkeypatch.setattr(reproduce, "load_data", lambda recipe: tensors)
+    assert reproduce.main(["003", "--out", str(tmp_path)]) == 0
+    assert "skipped" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["005"], ["000", "--device", "gpu"]])
+def test_bad_arguments(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        reproduce.main(arguments)
+    assert caught.value.code == 2
+    assert arguments[-1] in capsys.readouterr().err
