@@ -324,12 +324,11 @@ def read(path: str | Path) -> dict[str, Any]:
             f"cannot read {path}: {error.strerror or error}"
         ) from error
     header = _checked_header(path, data)
+    payload = io.BytesIO(data[header.end() :])
     try:
         # To the CPU first, wherever it was saved: that machine's GPU may not
         # exist here, and load_state_dict copies to where the model is.
-        content = torch.load(
-            io.BytesIO(data[header.end() :]), map_location="cpu", weights_only=True
-        )
+        content = torch.load(payload, map_location="cpu", weights_only=True)
     except Exception as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         raise CheckpointError(

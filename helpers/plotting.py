@@ -118,12 +118,12 @@ def plot_history(history: History, title: str = "") -> Figure:
         alpha=0.6,
         label="training, each batch",
     )
-    _plot_column(loss_ax, epochs, "validation_loss", "C1o-", "validation")
+    _plot_column(loss_ax, epochs, "validation_loss", "C1o:", "validation")
     loss_ax.set_ylabel("loss")
     loss_ax.set_ylim(bottom=0)
 
-    _plot_column(accuracy_ax, trained, "train_accuracy", "C0s--", "training, mean")
-    _plot_column(accuracy_ax, epochs, "validation_accuracy", "C1o-", "validation")
+    _plot_column(accuracy_ax, trained, "train_accuracy", "C0s:", "training, mean")
+    _plot_column(accuracy_ax, epochs, "validation_accuracy", "C1o:", "validation")
     accuracy_ax.set_ylabel("accuracy")
     accuracy_ax.yaxis.set_major_formatter("{x:.0%}")
     for ax in (loss_ax, accuracy_ax):

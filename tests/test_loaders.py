@@ -1,5 +1,7 @@
 """Splits and batches, compared with PyTorch's and torchvision's own."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, Subset
@@ -96,6 +98,16 @@ def test_mean_and_std_are_the_books_constants():
     assert mean.shape == std.shape == (1,)
     assert round(mean.item(), 4) == data.MNIST_MEAN
     assert round(std.item(), 4) == data.MNIST_STD
+
+
+def test_mean_and_std_of_each_channel_as_torch_computes_them():
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (50, 8, 8, 3), generator=generator)
+    dataset = SimpleNamespace(data=pixels.byte().numpy(), targets=[0] * 50)
+    mean, std = data.mean_and_std(dataset)
+    scaled = pixels.double() / 255
+    torch.testing.assert_close(mean, scaled.mean(dim=(0, 1, 2)))
+    torch.testing.assert_close(std, scaled.std(dim=(0, 1, 2), correction=0))
 
 
 def test_unnormalize_undoes_normalize():
