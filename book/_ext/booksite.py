@@ -102,37 +102,31 @@ def visit_image(self, node) -> None:
     node["loading"] = "lazy"
     path = Path(self.builder.srcdir, node["uri"])
     svg = path.read_text("utf-8") if path.suffix == ".svg" else ""
+    node.attributes.update(svg_size(svg))
     if FIGURE_GRAY not in svg:
         HTML5Translator.visit_image(self, node)
         return
-    self.builder.images.pop(node["uri"], None)  # the original is not needed
+    self.builder.images.pop(node["uri"], None)  # the original is not shown
     folder = Path(self.builder.outdir, self.builder.imagedir)
     folder.mkdir(parents=True, exist_ok=True)
     address = {}
     for theme, gray in FIGURE_GRAYS.items():
-        name = f"{path.stem}-{theme}.svg"
+        name = f"{path.stem[:16]}-{theme}.svg"
         folder.joinpath(name).write_text(svg.replace(FIGURE_GRAY, gray), "utf-8")
         address[theme] = posixpath.join(self.builder.imgpath, name)
-    image = self.emptytag(
-        node,
-        "img",
-        src=address["light"],
-        alt=node.get("alt", ""),
-        loading="lazy",
-        decoding="async",
-        **svg_size(svg),
-    )
     self.body.append(
         f'<picture><source srcset="{address["dark"]}" '
-        f'media="(prefers-color-scheme: dark)">{image}</picture>'
+        'media="(prefers-color-scheme: dark)">'
     )
-    raise nodes.SkipNode
+    node["uri"] = address["light"]
+    HTML5Translator.visit_image(self, node)
+    self.body.append("</picture>")
 
 
 def svg_size(svg: str) -> dict[str, str]:
     """Return the width and height of an SVG of matplotlib's, in pixels."""
     sizes = re.findall(r'\b(width|height)="([\d.]+)pt"', svg[:2000])
-    return {name: str(round(float(points) * 4 / 3)) for name, points in sizes[:2]}
+    return {name: f"{float(points) * 4 / 3:.0f}px" for name, points in sizes[:2]}
 
 
 # Folded cells and tables ------------------------------------------------------
@@ -140,10 +134,9 @@ def svg_size(svg: str) -> dict[str, str]:
 
 def visit_fold(self, node) -> None:
     """Open a folded cell with a label that is its summary's own text."""
-    solution = "tag_solution" in node.parent["classes"]
-    what, css = ("the solution", "solution") if solution else ("the code", "code")
+    what = "the solution" if node.get("solution") else "the code"
     self.body.append(
-        f'<details class="fold {css}"><summary>'
+        f'<details class="fold"><summary>'
         f'<span class="closed">Show {what}</span>'
         f'<span class="opened">Hide {what}</span></summary>\n'
     )
@@ -155,15 +148,16 @@ def depart_fold(self, node) -> None:
 
 
 def join_solutions(doctree) -> None:
-    """Put the cells of one solution under one fold."""
+    """Mark the folds of solutions; put the cells of one solution under one fold."""
     for cell in list(doctree.findall(nodes.container)):
-        before = cell.previous_sibling() if cell.parent else None
-        pair = (before, cell)
-        if all(c is not None and "tag_solution" in c.get("classes", ()) for c in pair):
-            first, fold = (next(c.findall(HideCodeCellNode), None) for c in pair)
-            if first and fold:
-                first.extend(fold.children)
-                cell.parent.remove(cell)
+        fold = next(cell.findall(HideCodeCellNode), None)
+        if fold is None or "tag_solution" not in cell["classes"]:
+            continue
+        fold["solution"] = True
+        before = cell.previous_sibling()
+        if before is not None and "tag_solution" in before.get("classes", ()):
+            next(before.findall(HideCodeCellNode)).extend(fold.children)
+            cell.parent.remove(cell)
 
 
 def finish_page(app, doctree, docname) -> None:
