@@ -90,7 +90,9 @@ def visit_math(self, node) -> None:
 
 def visit_math_block(self, node) -> None:
     """Write a formula that stands alone."""
-    self.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    self.body.append(
+        f'<div class="math">{convert(node.astext(), display="block")}</div>'
+    )
     raise nodes.SkipNode
 
 
@@ -167,6 +169,9 @@ def finish_page(app, doctree, docname) -> None:
         box = nodes.container(classes=["scroll"])
         table.replace_self(box)
         box.append(table)
+    for paragraph in doctree.findall(nodes.paragraph):
+        if re.match(r"[\u4e00-\u9fff]", paragraph.astext()):
+            paragraph["classes"].append("language-zh-Hans")  # becomes lang="…"
     for placeholder in list(doctree.findall(ChapterTable)):
         html = app.builder.templates.render("chapters.html", book_map(app, docname))
         placeholder.replace_self(nodes.raw("", html, format="html"))
@@ -305,9 +310,7 @@ def setup(app) -> dict:
     """Connect all of the above to Sphinx."""
     app.add_config_value("book_repository", "", "html")
     app.connect("config-inited", configure, priority=100)
-    app.add_html_math_renderer(
-        "mathml", (visit_math, None), (visit_math_block, None)
-    )
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.add_node(nodes.image, override=True, html=(visit_image, None))
     app.add_node(HideCodeCellNode, override=True, html=(visit_fold, depart_fold))
     app.add_node(ChapterTable)

@@ -17,7 +17,7 @@ import nbformat
 # copies that lie in it.
 PAGES_BRANCH = "gh-pages"
 
-INSTALL = '''\
+INSTALL = """\
 # Run this first. It installs the book's helpers, with the MNIST digits.
 %pip install --quiet "git+{repository}"
 import torch
@@ -26,7 +26,7 @@ if torch.cuda.is_available():
     print("GPU:", torch.cuda.get_device_name())
 else:
     print("No GPU here: Runtime > Change runtime type > T4 GPU gives you one.")
-    print("Every chapter runs without it, too; training takes longer.")'''
+    print("Every chapter runs without it, too; training takes longer.")"""
 
 DRIVE_NOTE = """\
 > **In Colab.** Files you save here vanish with the session. To keep them, run

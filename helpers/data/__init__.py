@@ -3,6 +3,7 @@
 MNIST ships with this package, so nothing here needs a network for it.
 """
 
+from helpers.data._augment import Augmented, flip_and_crop
 from helpers.data._cache import DataError, cache_folder
 from helpers.data._cifar10 import CIFAR10_MEAN, CIFAR10_STD, Photographs, cifar10
 from helpers.data._digit import digit_from_file, prepare_digit
@@ -22,6 +23,7 @@ __all__ = [
     "CIFAR10_STD",
     "MNIST_MEAN",
     "MNIST_STD",
+    "Augmented",
     "DataError",
     "Loaders",
     "Photographs",
@@ -29,6 +31,7 @@ __all__ = [
     "cache_folder",
     "cifar10",
     "digit_from_file",
+    "flip_and_crop",
     "mean_and_std",
     "mnist",
     "mnist_loaders",

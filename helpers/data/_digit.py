@@ -209,8 +209,10 @@ def _thicken(ink: np.ndarray) -> np.ndarray:
     radius = round((wanted - _stroke_width(ink)) / 2)
     if radius < 1:
         return ink
+    # A line thinner than a pixel looks faint for that reason alone.
+    full = torch.from_numpy(ink).mul(2).clamp(max=1)
     window = 2 * radius + 1
-    wide = F.pad(torch.from_numpy(ink)[None, None], [radius] * 4)
+    wide = F.pad(full[None, None], [radius] * 4)
     wide = F.max_pool2d(wide, (window, 1), stride=1, padding=(radius, 0))
     wide = F.max_pool2d(wide, (1, window), stride=1, padding=(0, radius))
     return wide[0, 0].numpy()

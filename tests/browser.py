@@ -1,0 +1,108 @@
+"""The system's Chromium, a server for the built site, and axe.
+
+Missing tools skip the tests that need them, except where the environment
+variable CI is "true": there they fail.
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+RUN_AXE = """async () => {
+    const { violations } = await axe.run({ resultTypes: ["violations"] });
+    return violations.map(({ id, nodes }) =>
+        `${id}: ${nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
+}"""
+
+
+def missing(what: str) -> None:
+    """Skip the test that asks, or fail it in CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI needs {what}")
+    pytest.skip(f"needs {what}")
+
+
+@contextmanager
+def chromium() -> Iterator:
+    """Start the system's browser."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright: pip install -r tests/requirements-browser.txt")
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        missing("Chromium or Chrome on the PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program)
+        yield browser
+        browser.close()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        """Print nothing."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on this machine and yield its address."""
+    handler = partial(_Quiet, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def axe_violations(page) -> list[str]:
+    """Return what axe finds wrong with a page as it is now, one line a rule."""
+    if not page.evaluate("typeof window.axe === 'object'"):
+        try:
+            script = resources.files("axe_playwright_python") / "axe.min.js"
+        except ImportError:
+            missing("axe: pip install -r tests/requirements-browser.txt")
+        page.evaluate(script.read_text("utf-8"))
+    return page.evaluate(RUN_AXE)
+
+
+class Visit:
+    """Opens a page and notes what it asks for and complains of."""
+
+    def __init__(self, page) -> None:
+        self.page = page
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._note)
+        page.on(
+            "requestfailed",
+            lambda request: self.complaints.append(f"failed: {request.url}"),
+        )
+
+    def _note(self, message) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def open(self, address: str) -> None:
+        """Load a page and everything that waits until it is scrolled to."""
+        self.page.goto(address)
+        self.page.evaluate(
+            """() => Promise.all([...document.images].map((image) => {
+                image.loading = "eager";
+                return image.decode();
+            }))"""
+        )
+
+    def requests_elsewhere(self, address: str) -> list[str]:
+        """Return the requests that left `address`."""
+        return [url for url in self.requests if not url.startswith((address, "data:"))]
