@@ -216,9 +216,12 @@ TUTORIAL_MODELS: dict[str, type[nn.Module]] = {
     "wide-head": WideHeadNet,
     "photo": PhotoNet,
     "small-padded": SmallPaddedNet,
+}
+MODELS: dict[str, type[nn.Module]] = {
+    **TUTORIAL_MODELS,
+    "fast": FastNet,
     "residual": ResidualNet,
 }
-MODELS: dict[str, type[nn.Module]] = {**TUTORIAL_MODELS, "fast": FastNet}
 
 
 def count_parameters(model: nn.Module) -> int:

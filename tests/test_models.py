@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.models import MODELS, count_parameters
+from helpers.models import (
+    MODELS,
+    ResidualBlock,
+    ResidualNet,
+    count_parameters,
+)
 
 # Counted by hand, layer by layer: weights + biases.
 PARAMETERS = {
@@ -13,13 +18,21 @@ PARAMETERS = {
     "wide-head": 260 + 1_820 + 1_000_500 + 5_010,
     "photo": 456 + 2_416 + 48_120 + 10_164 + 850,
     "small-padded": 160 + 4_640 + 803_328 + 65_664 + 1_290,
+    "residual": 432
+    + 32  # conv and norm
+    + (4_608 + 64 + 2 * (9_216 + 64))  # stage 1
+    + (18_432 + 128 + 2 * (36_864 + 128))  # stage 2
+    + (73_728 + 256 + 2 * (147_456 + 256))  # stage 3
+    + 1_290,
     "fast": 200 + 16 + 2_304 + 64 + 18_432 + 128 + 2_570,
 }
+
+FOR_PHOTOGRAPHS = {"photo", "residual"}
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_logits_have_one_score_a_class(name):
-    shape = (3, 32, 32) if name == "photo" else (1, 28, 28)
+    shape = (3, 32, 32) if name in FOR_PHOTOGRAPHS else (1, 28, 28)
     model = MODELS[name]()
     for batch_size in (1, 5):
         logits = model(torch.randn(batch_size, *shape))
@@ -45,3 +58,15 @@ def test_dropout_acts_in_training_mode_only():
     assert not torch.equal(model(images), model(images))
     model.eval()
     assert torch.equal(model(images), model(images))
+
+
+def test_residual_block_adds_to_what_came_in():
+    block, x = ResidualBlock(8), torch.randn(4, 8, 6, 6)
+    nn.init.zeros_(block.norm2.weight)  # now the change is zero
+    assert torch.equal(block(x), x.relu())
+
+
+def test_width_of_the_residual_net():
+    model = ResidualNet(width=4)
+    assert model.fc.in_features == 32
+    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)

@@ -16,6 +16,7 @@ from browser import Visit, axe_violations, chromium, missing, served
 SITE = Path(os.environ.get("BOOK_SITE", ROOT / "_build" / "html")).resolve()
 PAGES = sorted(SITE.glob("*.html")) + sorted(SITE.glob("book/*.html"))
 BOOK_PAGES = [path for path in PAGES if path.parent != SITE]
+DOOR = SITE / "index.html"  # leads to book/index.html
 
 # Attributes whose address a browser fetches without being asked.
 FETCHED = {
@@ -38,6 +39,9 @@ def name(path):
 
 every_page = pytest.mark.parametrize("path", PAGES, ids=name)
 every_book_page = pytest.mark.parametrize("path", BOOK_PAGES, ids=name)
+every_seen_page = pytest.mark.parametrize(
+    "path", [path for path in PAGES if path != DOOR], ids=name
+)
 
 
 @cache
@@ -66,6 +70,9 @@ def test_description(path):
     description = soup(path).find("meta", {"name": "description"})
     assert 40 <= len(description["content"]) <= 160
     assert soup(path).find("meta", property="og:title")
+    if soup(path).find("link", rel="canonical"):
+        picture = soup(path).find("meta", property="og:image")["content"]
+        assert picture.startswith("https://"), "other programs need it in full"
 
 
 def test_titles_differ():
@@ -191,7 +198,7 @@ def unfold(page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@every_page
+@every_seen_page
 def test_page_in_a_browser(visit, address, path, scheme):
     seen = visit(color_scheme=scheme)
     seen.open(address + name(path))
@@ -208,13 +215,19 @@ def test_page_in_a_browser(visit, address, path, scheme):
     assert unused == [], "only the figures that show are loaded"
 
 
-@every_page
+@every_seen_page
 def test_no_sideways_scrolling_on_a_phone(visit, address, path):
     page = visit(viewport=PHONE).page
     page.goto(address + name(path))
     unfold(page)
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= PHONE["width"]
+
+
+def test_the_door_leads_to_the_book(visit, address):
+    page = visit().page
+    page.goto(address)
+    page.wait_for_url(address + "book/index.html")
 
 
 def chapter_with_figures():

@@ -399,7 +399,8 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path):
     ("arguments", "message"),
     [
         ("--model resnet", "no network 'resnet'; choose from padded, dropout"),
-        ("--model photo", "color photographs, which come with chapter 8"),
+        ("--model photo", "photo takes 32x32 color photographs (chapter 8"),
+        ("--model residual", "residual takes 32x32 color photographs"),
         ("--epochs 0", "--epochs: '0' is not a whole number above 0"),
         ("--epochs 1.5", "'1.5' is not a whole number"),
         ("--batch-size -4", "--batch-size"),
@@ -481,6 +482,15 @@ def test_two_runs_in_one_folder(tmp_path):
     kill(child)
     assert status == 2
     assert "another process is training in" in output
+
+
+def test_every_network_that_is_offered_takes_digits():
+    for name in train.DIGIT_MODELS:
+        logits = MODELS[name]()(torch.zeros(2, 1, 28, 28))
+        assert tuple(logits.shape) == (2, 10)
+    for name in train.PHOTO_MODELS:
+        logits = MODELS[name]()(torch.zeros(2, 3, 32, 32))
+        assert tuple(logits.shape) == (2, 10)
 
 
 # --- trained_model ----------------------------------------------------------------

@@ -268,12 +268,20 @@ def book_map(app, docname: str) -> dict:
     }
 
 
+def lighten(body: str) -> str:
+    """Take out of a page what book.css gives no look, and headings that are empty."""
+    body = re.sub(r'<span class="(?:n|nn|o|p|w)">([^<]*)</span>', r"\1", body)
+    return re.sub(r"<th[^>]*><p></p></th>", "<td></td>", body)
+
+
 def page_context(app, pagename, templatename, context, doctree) -> None:
     """Hand a page's facts and links to its template."""
     repository = app.config.book_repository
     context["repository"] = repository
+    context["site"] = app.config.html_baseurl
     if doctree is None:
         return
+    context["body"] = lighten(context["body"])
     context["facts"] = facts = page_facts(app, pagename)
     context["description"] = shorten(facts["description"])
     if "minutes" in facts:
