@@ -112,3 +112,12 @@ def test_duration():
     assert booksite.duration(0.2) == "1 s"
     assert booksite.duration(89.6) == "90 s"
     assert booksite.duration(100) == "2 min"
+
+
+def test_pieces_of_printed_text_are_joined():
+    nodes = pytest.importorskip("docutils.nodes")
+    output = nodes.container()
+    for kind, text in [("stream", "5 |#\r10 |"), ("stream", "##\n"), ("stderr", "!\n")]:
+        output += nodes.literal_block(text, text, classes=["output", kind])
+    pytest.importorskip("booksite_nodes").join_streams(output)
+    assert [block.astext() for block in output] == ["10 |##\n", "!\n"]

@@ -20,6 +20,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
+from booksite_nodes import (
+    depart_fold,
+    join_solutions,
+    join_streams,
+    visit_fold,
+    visit_image,
+    visit_math,
+    visit_math_block,
+)
 from booksite_repository import (
     colab_address,
     repository_address,
@@ -27,17 +36,8 @@ from booksite_repository import (
     write_colab_copies,
 )
 from docutils import nodes
-from latex2mathml.converter import convert
 from myst_nb.sphinx_ import HideCodeCellNode, NbMetadataCollector
-from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
-from sphinx.writers.html5 import HTML5Translator
-
-logger = logging.getLogger(__name__)
-
-# Gray text of helpers/book.mplstyle, and what replaces it on the site.
-FIGURE_GRAY = "#767b84"
-FIGURE_GRAYS = {"light": "#4b5058", "dark": "#b4bbc6"}
 
 # A reader of this kind of text stops to think, and reads code more slowly.
 WORDS_PER_MINUTE = 180
@@ -79,91 +79,12 @@ def configure(app, config) -> None:
     config.html_baseurl = config.html_baseurl or site_address(config.book_repository)
 
 
-# Mathematics ------------------------------------------------------------------
-
-
-def visit_math(self, node) -> None:
-    """Write a formula that stands in a line of text."""
-    self.body.append(convert(node.astext()))
-    raise nodes.SkipNode
-
-
-def visit_math_block(self, node) -> None:
-    """Write a formula that stands alone."""
-    self.body.append(
-        f'<div class="math">{convert(node.astext(), display="block")}</div>'
-    )
-    raise nodes.SkipNode
-
-
-# Figures ----------------------------------------------------------------------
-
-
-def visit_image(self, node) -> None:
-    """Write an image; a figure of the book in two versions, for light and dark."""
-    node["loading"] = "lazy"
-    path = Path(self.builder.srcdir, node["uri"])
-    svg = path.read_text("utf-8") if path.suffix == ".svg" else ""
-    node.attributes.update(svg_size(svg))
-    if FIGURE_GRAY not in svg:
-        HTML5Translator.visit_image(self, node)
-        return
-    self.builder.images.pop(node["uri"], None)  # the original is not shown
-    folder = Path(self.builder.outdir, self.builder.imagedir)
-    folder.mkdir(parents=True, exist_ok=True)
-    address = {}
-    for theme, gray in FIGURE_GRAYS.items():
-        name = f"{path.stem[:16]}-{theme}.svg"
-        folder.joinpath(name).write_text(svg.replace(FIGURE_GRAY, gray), "utf-8")
-        address[theme] = posixpath.join(self.builder.imgpath, name)
-    self.body.append(
-        f'<picture><source srcset="{address["dark"]}" '
-        'media="(prefers-color-scheme: dark)">'
-    )
-    node["uri"] = address["light"]
-    HTML5Translator.visit_image(self, node)
-    self.body.append("</picture>")
-
-
-def svg_size(svg: str) -> dict[str, str]:
-    """Return the width and height of an SVG of matplotlib's, in pixels."""
-    sizes = re.findall(r'\b(width|height)="([\d.]+)pt"', svg[:2000])
-    return {name: f"{float(points) * 4 / 3:.0f}px" for name, points in sizes[:2]}
-
-
-# Folded cells and tables ------------------------------------------------------
-
-
-def visit_fold(self, node) -> None:
-    """Open a folded cell with a label that is its summary's own text."""
-    what = "the solution" if node.get("solution") else "the code"
-    self.body.append(
-        f'<details class="fold"><summary>'
-        f'<span class="closed">Show {what}</span>'
-        f'<span class="opened">Hide {what}</span></summary>\n'
-    )
-
-
-def depart_fold(self, node) -> None:
-    """Close a folded cell."""
-    self.body.append("</details>\n")
-
-
-def join_solutions(doctree) -> None:
-    """Mark the folds of solutions; put the cells of one solution under one fold."""
-    for cell in list(doctree.findall(nodes.container)):
-        fold = next(cell.findall(HideCodeCellNode), None)
-        if fold is None or "tag_solution" not in cell["classes"]:
-            continue
-        fold["solution"] = True
-        before = cell.previous_sibling()
-        if before is not None and "tag_solution" in before.get("classes", ()):
-            next(before.findall(HideCodeCellNode)).extend(fold.children)
-            cell.parent.remove(cell)
+# Pages ------------------------------------------------------------------------
 
 
 def finish_page(app, doctree, docname) -> None:
     """Rearrange a page's tree before it is written."""
+    join_streams(doctree)
     join_solutions(doctree)
     for table in list(doctree.findall(nodes.table)):
         box = nodes.container(classes=["scroll"])

@@ -1,0 +1,108 @@
+"""How long an epoch takes, how much of it is waiting for data, and how it grows."""
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from digits import FAST, run, with_transform
+from torch import nn, optim
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from helpers import data
+from helpers.device import synchronize
+from helpers.models import DropoutNet
+from helpers.training import train_one_epoch
+
+SHARES = (8, 4, 2, 1)
+
+
+class Waiting:
+    """Passes batches on and adds up the seconds until each was there."""
+
+    def __init__(self, loader: Iterable) -> None:
+        self.loader, self.seconds = loader, 0.0
+
+    def __iter__(self) -> Iterator:
+        start = time.perf_counter()
+        for batch in self.loader:
+            self.seconds += time.perf_counter() - start
+            yield batch
+            start = time.perf_counter()
+        self.seconds += time.perf_counter() - start
+
+
+def make_loaders(limit: int | None) -> dict[str, DataLoader]:
+    """Return loaders over the same training digits, in batches of 64."""
+    dataset: Dataset = with_transform("train", FAST)
+    if limit:
+        dataset = Subset(dataset, range(limit))
+    return {
+        "plain": DataLoader(dataset, 64, shuffle=True),
+        "2 workers": DataLoader(dataset, 64, shuffle=True, num_workers=2),
+        "in memory": data.batches(data.to_tensors(dataset), 64, shuffle=True),
+    }
+
+
+def measure_loading(
+    name: str, seed: int, device: torch.device, limit: int | None
+) -> dict[str, Any]:
+    """Train the small dropout network for an epoch; tell how long it waited."""
+    waiting = Waiting(make_loaders(limit)[name])
+    torch.manual_seed(seed)
+    model = DropoutNet().to(device)
+    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    start = time.perf_counter()
+    train_one_epoch(model, waiting, nn.CrossEntropyLoss(), optimizer, device)
+    synchronize(device)
+    seconds = time.perf_counter() - start
+    return {"seed": seed, "seconds": seconds, "share": waiting.seconds / seconds}
+
+
+def measure_growth(
+    name: str, seed: int, device: torch.device, limit: int | None
+) -> dict[str, Any]:
+    """Train by the fast recipe on a share of the digits, in a fresh process."""
+    digits = (limit or 60_000) // int(name)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        arguments = (digits, seed, device, torch.get_num_threads())
+        return pool.submit(_grow, *arguments).result()
+
+
+def _grow(
+    digits: int, seed: int, device: torch.device, num_threads: int
+) -> dict[str, Any]:
+    torch.set_num_threads(num_threads)
+    train = Subset(with_transform("train", FAST), range(digits))
+    test = Subset(with_transform("test", FAST), range(100))
+    run(FAST, seed, device, test, test)  # what a run of any size needs
+    before = current_memory()
+    record = run(FAST, seed, device, train, test)
+    return {
+        "seed": seed,
+        "digits": digits,
+        "seconds": record["epochs"][-1]["seconds"],
+        "megabytes": peak_memory() - before,
+    }
+
+
+def peak_memory() -> float:
+    """Return the most memory that this process has held so far, in MB."""
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def current_memory() -> float:
+    """Return the memory that this process holds, in MB."""
+    status = Path("/proc/self/statm")
+    if not status.exists():
+        return peak_memory()
+    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
