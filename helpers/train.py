@@ -119,7 +119,7 @@ def _train_by_recipe(
     name: str, num_epochs: int, seed: int
 ) -> tuple[nn.Module, History]:
     """Train as chapter 5 does. This function's text is part of the cache key."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         # torch.manual_seed would also reseed the GPUs, which stay untouched.
         torch.default_generator.manual_seed(seed)
         model = MODELS[name]()
@@ -135,6 +135,21 @@ def _train_by_recipe(
             num_epochs,
         )
     return model.eval(), history
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: the same sums whatever the number of cores.
+
+    For networks this small it is nearly as fast as two, and where several
+    notebooks run at once it is much faster: threads do not wait for each other.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _cache_key(name: str, num_epochs: int, seed: int) -> str:

@@ -8,6 +8,7 @@ measures once more.
 digits       seconds and epochs until 99 % of the test digits are read
 steps        from pytorch/examples' recipe to the book's, one change at a time
 loading      an epoch, and the share of it spent waiting for data
+compile      a training step, as it is and through torch.compile
 growth       seconds and memory for an eighth, a quarter, a half and all digits
 photographs  chapter 8's networks (photographs.py; needs CIFAR-10)
 """
@@ -68,6 +69,11 @@ PARTS = {
         speed.measure_growth,
         {str(share): {"recipe": "fast", "share": share} for share in speed.SHARES},
         {str(share): 3 for share in speed.SHARES},
+    ),
+    "compile": Part(
+        speed.measure_compile,
+        {name: {"recipe": "fast", "step": name} for name in ("plain", "compiled")},
+        {"plain": 1, "compiled": 1},
     ),
 }
 

@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -10,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from digits import FAST, run, with_transform
+from digits import FAST, build, run, with_transform
 from torch import nn, optim
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from helpers import data
-from helpers.device import synchronize
+from helpers.device import synchronize, time_calls
 from helpers.models import DropoutNet
 from helpers.training import train_one_epoch
 
@@ -90,6 +92,40 @@ def _grow(
         "seconds": record["epochs"][-1]["seconds"],
         "megabytes": peak_memory() - before,
     }
+
+
+def measure_compile(
+    name: str, seed: int, device: torch.device, limit: int | None
+) -> dict[str, Any]:
+    """Time training steps of the fast recipe, compiled or as they are."""
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(1, mp_context=spawn) as pool,
+    ):
+        # An empty folder: nothing that was compiled before is used again.
+        arguments = (name, seed, device, torch.get_num_threads(), folder)
+        return pool.submit(_step_seconds, *arguments).result()
+
+
+def _step_seconds(
+    name: str, seed: int, device: torch.device, num_threads: int, folder: str
+) -> dict[str, Any]:
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+    torch.set_num_threads(num_threads)
+    model, optimizer = build(FAST, seed, device)
+    if name == "compiled":
+        model = torch.compile(model)
+    images = torch.randn(FAST.batch_size, 1, 28, 28, device=device)
+    labels = torch.randint(10, (FAST.batch_size,), device=device)
+    loss_fn = nn.CrossEntropyLoss()
+
+    def step() -> None:
+        train_one_epoch(model, [(images, labels)], loss_fn, optimizer, device)
+
+    (first,) = time_calls(step, device, warmup=0, repeats=1)
+    later = time_calls(step, device, warmup=3, repeats=100)
+    return {"seed": seed, "first": first, "later": statistics.median(later)}
 
 
 def peak_memory() -> float:
