@@ -209,6 +209,21 @@ def page_context(app, pagename, templatename, context, doctree) -> None:
         context["colab"] = colab_address(repository, posixpath.basename(pagename))
 
 
+def number_chapters_by_file(app, env) -> None:
+    """Give each chapter the number that its file's name begins with.
+
+    Sphinx counts, and would renumber the chapters after one that is not there.
+    """
+    for docname, sections in env.toc_secnumbers.items():
+        match = re.search(r"/(\d+)-", docname)
+        if match and "" in sections:
+            number = (int(match[1]),)
+            sections[""] = env.titles[docname]["secnumber"] = number
+            for reference in env.tocs[docname].findall(nodes.reference):
+                if reference["anchorname"] == "":
+                    reference["secnumber"] = number
+
+
 def rewrite_all_pages(app, env) -> list[str]:
     """Have every page written: each shows titles and times of others."""
     return list(env.found_docs)
@@ -245,6 +260,7 @@ def setup(app) -> dict:
     app.add_node(ChapterTable)
     app.add_directive("chapters", ChapterTableDirective)
     app.connect("doctree-read", describe)
+    app.connect("env-updated", number_chapters_by_file)
     app.connect("env-updated", rewrite_all_pages)
     app.connect("doctree-resolved", finish_page)
     app.connect("html-page-context", page_context)
