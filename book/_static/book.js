@@ -60,3 +60,6 @@ const contents = document.getElementById("contents");
 contents.addEventListener("click", (event) => {
   if (event.target.closest("a") && contents.matches(":popover-open")) contents.hidePopover();
 });
+
+// In a long table of contents the open chapter is in view.
+contents.querySelector("li.current > a")?.scrollIntoView({ block: "nearest" });
