@@ -124,7 +124,7 @@ class SmallPaddedNet(nn.Module):
 
 
 class FastNet(nn.Module):
-    """Three convolutions with batch normalization, made for speed (chapter 9).
+    """Three convolutions with batch normalization, made for speed.
 
     It cuts off the outer two pixels at each edge, pools before it normalizes,
     and needs no biases before normalization, which would take them out again.
@@ -150,7 +150,7 @@ class FastNet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions whose result is added to what came in (chapter 8).
+    """Two 3x3 convolutions whose result is added to what came in.
 
     Input and output (batch, channels, height, width). The idea is that of He,
     Zhang, Ren and Sun, https://arxiv.org/abs/1512.03385.
@@ -170,7 +170,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualNet(nn.Module):
-    """The residual network for 32x32 color photographs (chapter 8).
+    """The residual network for 32x32 color photographs.
 
     Three stages, each of which halves the sides, doubles the channels, and then
     refines the result in a `ResidualBlock`. Input (batch, 3, 32, 32), output

@@ -2,7 +2,7 @@
 
 ``python -m helpers.reproduce 000 001 --seeds 0 1 2`` trains each tutorial's
 network by its own recipe, on the training data that it used, and writes one
-JSON file a tutorial, which chapter 11 reads. It may be stopped at any time: the
+JSON file a tutorial. It may be stopped at any time: the
 same command goes on after the last finished epoch.
 """
 

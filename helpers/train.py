@@ -35,7 +35,7 @@ from helpers.evaluation import evaluate
 from helpers.models import MODELS
 from helpers.training import History, fit, train_one_epoch
 
-PHOTO_MODELS = {"photo", "residual"}  # take (batch, 3, 32, 32); see chapter 8
+PHOTO_MODELS = {"photo", "residual"}  # take (batch, 3, 32, 32)
 DIGIT_MODELS = [name for name in MODELS if name not in PHOTO_MODELS]
 NUM_DIGITS = 60_000
 EVAL_BATCH_SIZE = 1_000
@@ -649,7 +649,7 @@ def _parser() -> argparse.ArgumentParser:
 def _model(text: str) -> str:
     if text in PHOTO_MODELS:
         raise argparse.ArgumentTypeError(
-            f"{text} takes 32x32 color photographs (chapter 8 trains it), and this "
+            f"{text} takes 32x32 color photographs, and this "
             f"command trains on digits; choose from {', '.join(DIGIT_MODELS)}"
         )
     if text not in DIGIT_MODELS:

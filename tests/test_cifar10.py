@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import os
 import pickle
 import socket
 import tarfile
@@ -19,6 +20,7 @@ from helpers import data
 from helpers.data import DataError, _cifar10, _download
 
 PER_FILE = 20
+REAL_IMAGES = os.environ.get("CIFAR10_IMAGES")
 
 
 def pickled_batch(seed):
@@ -305,3 +307,13 @@ def test_photographs_work_with_loaders(images):
 def test_unknown_split_is_refused():
     with pytest.raises(ValueError, match='"train" or "test"'):
         data.cifar10("validation")
+
+
+@pytest.mark.skipif(not REAL_IMAGES, reason="CIFAR10_IMAGES names no photographs")
+def test_real_photographs():
+    test = data.cifar10("test")
+    assert np.bincount(test.targets).tolist() == [1_000] * 10
+    mean, _ = data.mean_and_std(test)
+    # Of the test half, and of a copy: near the constants, not equal to them.
+    expected = torch.tensor(data.CIFAR10_MEAN).double()
+    torch.testing.assert_close(mean, expected, atol=0.02, rtol=0)

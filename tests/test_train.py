@@ -399,7 +399,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path):
     ("arguments", "message"),
     [
         ("--model resnet", "no network 'resnet'; choose from padded, dropout"),
-        ("--model photo", "photo takes 32x32 color photographs (chapter 8"),
+        ("--model photo", "photo takes 32x32 color photographs"),
         ("--model residual", "residual takes 32x32 color photographs"),
         ("--epochs 0", "--epochs: '0' is not a whole number above 0"),
         ("--epochs 1.5", "'1.5' is not a whole number"),

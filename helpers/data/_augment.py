@@ -1,4 +1,4 @@
-"""Random changes to batches of training images, as chapter 8 writes them."""
+"""Random changes to batches of training images."""
 
 from collections.abc import Callable, Iterable, Iterator
 

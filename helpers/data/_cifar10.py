@@ -18,7 +18,7 @@ from helpers.data._stand_in import STAND_IN_CLASSES, draw_stand_in
 IMAGES_VARIABLE = "CIFAR10_IMAGES"
 
 # Mean and standard deviation of each channel over the 50,000 training images,
-# pixels scaled to [0, 1]. Chapter 8 computes both.
+# pixels scaled to [0, 1], as `mean_and_std` computes them.
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 

@@ -2,7 +2,7 @@
 
 `RECIPES` are whole recipes: the book's fast one, those of the tutorials, and the
 network and recipe that pytorch/examples has for MNIST, written anew. `STEPS`
-lead from the last to the first, one change at a time; chapter 9 explains each.
+lead from the last to the first, one change at a time.
 """
 
 import os

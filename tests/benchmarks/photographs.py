@@ -1,4 +1,4 @@
-"""Measure the steps of chapter 8 on CIFAR-10 and record what comes out.
+"""Measure networks and recipes on CIFAR-10 and record what comes out.
 
 ``python tests/benchmarks/photographs.py`` trains each network of the chapter by
 its recipe and writes results/photographs.json, which the chapter draws. It needs

@@ -10,7 +10,7 @@ steps        from pytorch/examples' recipe to the book's, one change at a time
 loading      an epoch, and the share of it spent waiting for data
 compile      a training step, as it is and through torch.compile
 growth       seconds and memory for an eighth, a quarter, a half and all digits
-photographs  chapter 8's networks (photographs.py; needs CIFAR-10)
+photographs  networks for CIFAR-10 (photographs.py; needs CIFAR-10)
 """
 
 import argparse
