@@ -318,3 +318,14 @@ def test_code_can_be_copied(visit, address):
     seen.page.wait_for_function("document.querySelector('.copy').innerText == 'Copied'")
     copied = seen.page.evaluate("navigator.clipboard.readText()")
     assert copied.strip() == block.locator("pre").inner_text().strip()
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=name)
+def test_chapter_has_the_number_of_its_file(chapter):
+    path = SITE / "book" / f"{chapter.stem}.html"
+    if path not in PAGES:
+        pytest.skip("not in the built site")
+    number = int(chapter.stem[:2])
+    assert soup(path).select_one(".eyebrow").get_text() == f"Chapter {number}"
+    here = soup(path).select_one("nav#contents a.current.reference")
+    assert here.get_text().startswith(f"{number}. ")

@@ -209,7 +209,7 @@ def page_context(app, pagename, templatename, context, doctree) -> None:
         context["colab"] = colab_address(repository, posixpath.basename(pagename))
 
 
-def number_chapters_by_file(app, env) -> None:
+def number_chapters_by_file(app, env) -> list[str]:
     """Give each chapter the number that its file's name begins with.
 
     Sphinx counts, and would renumber the chapters after one that is not there.
@@ -222,6 +222,7 @@ def number_chapters_by_file(app, env) -> None:
             for reference in env.tocs[docname].findall(nodes.reference):
                 if reference["anchorname"] == "":
                     reference["secnumber"] = number
+    return []
 
 
 def rewrite_all_pages(app, env) -> list[str]:
@@ -260,7 +261,8 @@ def setup(app) -> dict:
     app.add_node(ChapterTable)
     app.add_directive("chapters", ChapterTableDirective)
     app.connect("doctree-read", describe)
-    app.connect("env-updated", number_chapters_by_file)
+    # After Sphinx has given its own numbers, at the same event.
+    app.connect("env-get-updated", number_chapters_by_file, priority=900)
     app.connect("env-updated", rewrite_all_pages)
     app.connect("doctree-resolved", finish_page)
     app.connect("html-page-context", page_context)
