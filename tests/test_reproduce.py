@@ -54,6 +54,16 @@ def test_run_that_was_stopped_ends_as_an_unbroken_one(
     assert reproduce.run("tiny", 0, CPU, tmp_path / "broken", tensors) == whole
     assert len(whole["epochs"]) == 3
     assert len(whole["loss_log"]) == 3 * 2
+    on_training_set = ["training_set_accuracy" in row for row in whole["epochs"]]
+    assert on_training_set == [False, False, True]
+
+
+def test_the_training_set_is_measured_each_epoch_where_a_tutorial_does(
+    tiny, tensors, tmp_path
+):
+    tiny.claim["accuracy_on_the_training_set"] = [98.0, 99.0, 99.5]
+    rows = reproduce.run("tiny", 0, CPU, tmp_path, tensors)["epochs"]
+    assert all(0 < row["training_set_accuracy"] <= 1 for row in rows)
 
 
 def test_seeds_differ(tiny, tensors, tmp_path):

@@ -53,7 +53,7 @@ PARTS = {
     "digits": Part(
         digits.measure_on_test,
         described(digits.RECIPES),
-        dict.fromkeys(digits.RECIPES, 1) | {"fast": 5, "examples": 2},
+        dict.fromkeys(digits.RECIPES, 2) | {"fast": 5, "examples": 3},
     ),
     "steps": Part(
         digits.measure_on_validation,
@@ -97,15 +97,19 @@ def measure_part(name: str, device: torch.device, options: argparse.Namespace) -
             row["seeds"].append(record | stamp(device, options.note))
             row["seeds"].sort(key=lambda run: run["seed"])
             row["median"] = median(row["seeds"])
-            content = {
-                "part": name,
-                "runs": {k: runs[k] for k in part.runs if k in runs},
-            }
-            if name == "digits":
-                content["summary"] = summarize(content["runs"], options.out)
-            write(path, content)
+            save(name, runs, options.out)
             figures = {k: round(v, 4) for k, v in median([record]).items()}
             print(f"{name} {key} seed {seed}: {figures}", flush=True)
+    save(name, runs, options.out)  # the summary also reads another file
+
+
+def save(name: str, runs: dict[str, Any], folder: Path) -> None:
+    """Write a part's file, its runs in the order of `PARTS`."""
+    ordered = {key: runs[key] for key in PARTS[name].runs if key in runs}
+    content: dict[str, Any] = {"part": name, "runs": ordered}
+    if name == "digits":
+        content["summary"] = summarize(ordered, folder)
+    write(folder / f"{name}.json", content)
 
 
 def stamp(device: torch.device, note: str) -> dict[str, Any]:
