@@ -1,7 +1,9 @@
 """Training from the command line, and trained networks for the chapters.
 
 ``python -m helpers.train --help`` lists the options. This module puts `data`,
-`models`, `device`, `training`, `evaluation` and `checkpoint` together.
+`models`, `device`, `training`, `evaluation` and `checkpoint` together. Started by
+``torchrun --nproc-per-node=N -m helpers.train``, N processes train together: each
+step takes N times the batch size, one share a process (chapter 9).
 """
 
 import argparse
@@ -13,11 +15,11 @@ import math
 import random
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import numpy as np
 import torch
@@ -27,15 +29,15 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from helpers import checkpoint, data, evaluation, models, training
+from helpers import checkpoint, data, distributed, evaluation, models, training
 from helpers.checkpoint import CheckpointError, TrainingState
 from helpers.data._cache import cannot_write
-from helpers.device import choose_device
+from helpers.distributed import SharedCrossEntropy, Team
 from helpers.evaluation import evaluate
 from helpers.models import MODELS
 from helpers.training import History, fit, train_one_epoch
 
-PHOTO_MODELS = {"photo", "residual"}  # take (batch, 3, 32, 32)
+PHOTO_MODELS = {"photo", "residual"}  # take (batch, 3, 32, 32); see chapter 8
 DIGIT_MODELS = [name for name in MODELS if name not in PHOTO_MODELS]
 NUM_DIGITS = 60_000
 EVAL_BATCH_SIZE = 1_000
@@ -244,15 +246,32 @@ class Run:
     keep: int
     loss_fn: nn.Module
     stop: StopRequest
+    team: Team
+    stop_signal: int | None = None
 
     def save(self) -> None:
-        """Write a checkpoint."""
-        checkpoint.save(self.state, self.folder, self.keep)
+        """Write a checkpoint. All processes must call this at the same step.
+
+        None goes on before it is written: torchrun stops the others if one leaves.
+        """
+        if self.team.size > 1:
+            random_states = self.team.gather(checkpoint.random_state())
+            self.state.settings["random_of_others"] = random_states[1:]
+        arguments = (self.state, self.folder, self.keep)
+        _agreed(self.team, checkpoint.save, *arguments, only_first=True)
+
+    def look_for_signal(self) -> None:
+        """Note whether any process was asked to stop; all call this at once."""
+        signals = (signal.SIGTERM, signal.SIGINT)
+        asked = self.team.sum([self.stop.signal_number == s for s in signals])
+        self.stop_signal = next(
+            (s for s, count in zip(signals, asked, strict=True) if count), None
+        )
 
     def stop_if_asked(self) -> None:
         """Raise `Stopped` if a signal came; everything has been saved."""
-        if self.stop.signal_number is not None:
-            raise Stopped(self.stop.signal_number)
+        if self.stop_signal is not None:
+            raise Stopped(self.stop_signal)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -273,45 +292,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     folder = options.out or Path("runs") / (options.model or RECIPE["model"])
+    team = distributed.join()
+    go_on = _resume_command(folder, team.size)
     try:
-        return _train(options, folder)
+        return _train(options, folder, team)
     except OptionError as error:
         parser.error(str(error))
     except Stopped as stopped:
-        _say(f"Stopped and saved. To go on: {_resume_command(folder)}")
+        _say(f"Stopped and saved. To go on: {go_on}")
+        team.gather(None)  # nobody leaves before that is said
         return stopped.exit_status
     except KeyboardInterrupt:
         saved = checkpoint.latest(folder)
         _say(
-            f"Stopped at once. To go on from {saved.name}: {_resume_command(folder)}"
+            f"Stopped at once. To go on from {saved.name}: {go_on}"
             if saved
             else "Stopped at once; nothing was saved yet."
         )
         return 128 + signal.SIGINT
     except (CheckpointError, data.DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}", file=sys.stderr)
         return 1
+    finally:
+        distributed.leave()
 
 
-def _train(options: argparse.Namespace, folder: Path) -> int:
+def _train(options: argparse.Namespace, folder: Path, team: Team) -> int:
     """Start or go on with the run that the options describe."""
-    saved = _checkpoint_to_resume(folder, options.resume)
-    settings = _settings(options, saved)
-    run = _build(options, settings, folder)
+    saved = _agreed(
+        team, _checkpoint_to_resume, folder, options.resume, only_first=True
+    )
+    run = _agreed(team, _prepare, options, folder, saved, team)
     state = run.state
-    if saved is not None:
-        checkpoint.load(saved, state)
-        if (state.epoch, state.step) > (run.num_epochs, 0):
-            raise OptionError(
-                f"--epochs {run.num_epochs}: this run is already at epoch "
-                f"{state.epoch}, step {state.step}; ask for more epochs"
-            )
-    state.settings = settings
+    state.settings |= _torchruns(team)
     finished = _test_row(run)
     if finished is None:
-        with _only_run_in(folder), run.stop:
-            beginning = f"Training {settings['model']}, saving in {folder}"
-            _say(f"Going on from {saved}" if saved else beginning)
+        with contextlib.ExitStack() as stack:
+            _agreed(team, stack.enter_context, _only_run_in(folder), only_first=True)
+            stack.enter_context(run.stop)
+            together = f" in {team.size} processes" if team.size > 1 else ""
+            beginning = f"Training {state.settings['model']}{together}"
+            _say(
+                f"Going on from {saved}"
+                if saved
+                else f"{beginning}, saving in {folder}"
+            )
             _train_epochs(run)
             finished = _test(run)
     else:
@@ -324,9 +349,57 @@ def _train(options: argparse.Namespace, folder: Path) -> int:
     return 0
 
 
+def _prepare(
+    options: argparse.Namespace, folder: Path, saved: Path | None, team: Team
+) -> Run:
+    """Return the run that the options describe, in the state it was saved in."""
+    settings = _settings(options, saved, team)
+    run = _build(options, settings, folder, team)
+    state = run.state
+    if saved is not None:
+        checkpoint.load(saved, state)
+        if not team.is_first:
+            others = settings["random_of_others"]
+            checkpoint.restore_random_state(others[team.rank - 1])
+        if (state.epoch, state.step) > (run.num_epochs, 0):
+            raise OptionError(
+                f"--epochs {run.num_epochs}: this run is already at epoch "
+                f"{state.epoch}, step {state.step}; ask for more epochs"
+            )
+    state.settings = settings
+    return run
+
+
+def _agreed(
+    team: Team,
+    function: Callable[..., Any],
+    *arguments: object,
+    only_first: bool = False,
+) -> Any:
+    """Call a function in all processes, or in the first; if one fails, all do.
+
+    Otherwise those that did not fail would wait for the others forever. What the
+    first process returned is returned in all, if it alone was to call.
+    """
+    result = error = None
+    if team.is_first or not only_first:
+        try:
+            result = function(*arguments)
+        except (OptionError, CheckpointError, data.DataError) as caught:
+            error = caught
+    for found in team.gather(error):
+        if found is not None:
+            raise found
+    return team.from_first(result) if only_first else result
+
+
 def _train_epochs(run: Run) -> None:
     """Train from wherever the state is to the last epoch."""
     state = run.state
+    model = run.team.wrap(state.model, run.device)
+    loss_fn = run.loss_fn
+    if run.team.size > 1:
+        loss_fn = SharedCrossEntropy(run.team)
     if not state.history["epochs"]:
         _end_epoch(run, None, None)  # the untrained network, for comparison
     while state.epoch < run.num_epochs:
@@ -335,9 +408,9 @@ def _train_epochs(run: Run) -> None:
         with _progress_bar(run) as bar:
             batches = state.remaining_batches(run.train_loader)
             train_one_epoch(
-                state.model,
+                model,
                 batches,
-                run.loss_fn,
+                loss_fn,
                 state.optimizer,
                 run.device,
                 lambda *figures, bar=bar: _after_step(run, bar, *figures),
@@ -353,6 +426,10 @@ def _after_step(
     """Record a step; save when it is time to, or when asked to stop."""
     state = run.state
     state.step += 1
+    run.look_for_signal()
+    batch_loss, batch_correct, batch_size = _whole_batch(
+        run, batch_loss, batch_correct, batch_size
+    )
     examples = _examples_seen(state.history) + batch_size
     row = {"examples": examples, "loss": batch_loss, "correct": batch_correct}
     state.history["steps"].append(row)
@@ -360,9 +437,23 @@ def _after_step(
     bar.update()
     if state.step == len(run.train_loader):
         return  # the end of the epoch saves
-    if state.step % run.save_every == 0 or run.stop.signal_number is not None:
+    if state.step % run.save_every == 0 or run.stop_signal is not None:
         run.save()
     run.stop_if_asked()
+
+
+def _whole_batch(
+    run: Run, batch_loss: float, batch_correct: int, batch_size: int
+) -> tuple[float, int, int]:
+    """Return a step's figures for all processes together, from each one's own."""
+    team = run.team
+    if team.size == 1:
+        return batch_loss, batch_correct, batch_size
+    mean, correct, counted = team.sum(
+        [batch_loss / team.size, batch_correct, batch_size]
+    )
+    whole = run.train_loader.sampler.whole_size(run.state.step)
+    return mean, round(correct * whole / counted), whole
 
 
 def _end_epoch(
@@ -387,6 +478,7 @@ def _end_epoch(
     if train_loss is not None and train_accuracy is not None:
         figures = f"{_figures('training', train_loss, train_accuracy)}; {figures}"
     _say(f"Epoch {state.epoch} of {run.num_epochs}: {figures}")
+    run.look_for_signal()
     run.stop_if_asked()
 
 
@@ -440,7 +532,8 @@ def _progress_bar(run: Run) -> tqdm:
         desc=f"epoch {state.epoch + 1} of {run.num_epochs}",
         unit=" steps",
         leave=False,
-        disable=None,  # no bar where the output is not a terminal
+        # No bar where the output is not a terminal, and one for all processes.
+        disable=None if run.team.is_first else True,
     )
 
 
@@ -448,8 +541,10 @@ def _figures(name: str, loss: float, accuracy: float) -> str:
     return f"{name} loss {loss:.4f}, accuracy {accuracy:.2%}"
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)
+def _say(text: str, file: TextIO | None = None) -> None:
+    """Print, once for all processes."""
+    if distributed.is_first():
+        print(text, file=file, flush=True)
 
 
 # --- From options to a run ---------------------------------------------------
@@ -458,7 +553,7 @@ def _say(text: str) -> None:
 def _checkpoint_to_resume(folder: Path, resume: bool) -> Path | None:
     """Return the newest good checkpoint if asked to resume, else None."""
     newest = checkpoint.latest(folder)
-    if not resume:
+    if not resume and not _began_before_restart(folder):
         if newest is not None:
             raise OptionError(
                 f"{folder} already holds the run that saved {newest.name}: go on "
@@ -484,7 +579,25 @@ def _checkpoint_to_resume(folder: Path, resume: bool) -> Path | None:
     return good
 
 
-def _settings(options: argparse.Namespace, saved: Path | None) -> dict[str, Any]:
+def _began_before_restart(folder: Path) -> bool:
+    """Tell whether the torchrun that restarted this process began the run there."""
+    name = distributed.restarting_torchrun()
+    if name is None or not distributed.was_restarted():
+        return False
+    newest = checkpoint.latest(folder, verify=True)
+    settings = checkpoint.read(newest).get("settings", {}) if newest else {}
+    return name in settings.get("torchruns", [])
+
+
+def _torchruns(team: Team) -> dict[str, list[str]]:
+    """Return what to save so that a restarted process knows the run for its own."""
+    names = team.gather(distributed.restarting_torchrun())
+    return {"torchruns": names} if any(names) else {}
+
+
+def _settings(
+    options: argparse.Namespace, saved: Path | None, team: Team
+) -> dict[str, Any]:
     """Return the recipe: from the checkpoint, the options, or the standard one."""
     asked = {
         name: getattr(options, name)
@@ -494,10 +607,19 @@ def _settings(options: argparse.Namespace, saved: Path | None) -> dict[str, Any]
     if saved is None:
         settings = RECIPE | asked
         _complete(settings)
+        if team.size > 1:
+            settings["processes"] = team.size
         return settings | {"epochs": options.epochs or STANDARD_EPOCHS}
     settings = checkpoint.read(saved).get("settings", {})
     if not {*RECIPE, "epochs"} <= set(settings):
         raise OptionError(f"--resume: {saved} was not saved by this command")
+    processes = settings.get("processes", 1)
+    if processes != team.size:
+        go_on = _resume_command(saved.parent, processes)
+        raise OptionError(
+            f"--resume: {saved.parent} goes on in as many processes as it began in, "
+            f"{processes} and not {team.size}: {go_on}"
+        )
     contradictions = [
         f"--{name.replace('_', '-')} {settings[name]} (not {value})"
         for name, value in asked.items()
@@ -532,15 +654,19 @@ def _complete(settings: dict[str, Any]) -> None:
         )
 
 
-def _build(options: argparse.Namespace, settings: dict[str, Any], folder: Path) -> Run:
+def _build(
+    options: argparse.Namespace, settings: dict[str, Any], folder: Path, team: Team
+) -> Run:
     """Make everything that a run needs, in its state before the first step."""
     try:
-        device = choose_device(options.device)
+        device = team.choose_device(options.device)
     except ValueError as error:
         raise OptionError(f"--device: {error}") from error
     _seed_everything(settings["seed"])
     model = MODELS[settings["model"]]().to(device)
-    train_loader, validation_loader = _digit_loaders(settings)
+    if not team.is_first:  # every process draws its own dropout
+        _seed_everything((settings["seed"] + team.rank) % 2**63)
+    train_loader, validation_loader = _digit_loaders(settings, team)
     return Run(
         state=TrainingState(
             model, _optimizer(model, settings), generator=train_loader.generator
@@ -554,6 +680,7 @@ def _build(options: argparse.Namespace, settings: dict[str, Any], folder: Path) 
         keep=options.keep,
         loss_fn=nn.CrossEntropyLoss(),
         stop=StopRequest(),
+        team=team,
     )
 
 
@@ -563,7 +690,9 @@ def _seed_everything(seed: int) -> None:
     np.random.seed(seed % 2**32)  # noqa: NPY002  (takes 32 bits only)
 
 
-def _digit_loaders(settings: dict[str, Any]) -> tuple[DataLoader, DataLoader]:
+def _digit_loaders(
+    settings: dict[str, Any], team: Team
+) -> tuple[DataLoader, DataLoader]:
     """Return training and validation loaders, as `data.mnist_loaders` does."""
     train, validation = data.split_train_validation(
         data.mnist("train"), settings["validation"]
@@ -571,13 +700,14 @@ def _digit_loaders(settings: dict[str, Any]) -> tuple[DataLoader, DataLoader]:
     if settings["limit"] is not None:
         train = Subset(train, range(settings["limit"]))
     generator = torch.Generator().manual_seed(settings["seed"])
+    together = data.batches(
+        data.to_tensors(train),
+        settings["batch_size"] * team.size,
+        shuffle=True,
+        generator=generator,
+    )
     return (
-        data.batches(
-            data.to_tensors(train),
-            settings["batch_size"],
-            shuffle=True,
-            generator=generator,
-        ),
+        team.share(together),
         data.batches(data.to_tensors(validation), EVAL_BATCH_SIZE),
     )
 
@@ -612,15 +742,17 @@ def _only_run_in(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _resume_command(folder: Path) -> str:
-    return f"python -m helpers.train --resume --out {folder}"
+def _resume_command(folder: Path, processes: int) -> str:
+    start = f"torchrun --nproc-per-node={processes}" if processes > 1 else "python"
+    return f"{start} -m helpers.train --resume --out {folder}"
 
 
 class _Parser(argparse.ArgumentParser):
     """Reports a wrong option in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        once = f"{self.prog}: error: {message}\n" if distributed.is_first() else None
+        self.exit(2, once)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -631,7 +763,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", type=_model, metavar="NAME", help=", ".join(DIGIT_MODELS))
     add("--epochs", type=_whole, help=f"times through the data ({STANDARD_EPOCHS})")
-    add("--batch-size", type=_whole, help="digits a step (64)")
+    add("--batch-size", type=_whole, help="digits a step, in each process (64)")
     add("--optimizer", choices=list(LEARNING_RATES), help="(sgd)")
     add("--lr", type=_rate, help="learning rate (sgd: 0.01, adam: 0.001)")
     add("--momentum", type=_momentum, help=f"of sgd ({STANDARD_MOMENTUM})")
@@ -649,7 +781,7 @@ def _parser() -> argparse.ArgumentParser:
 def _model(text: str) -> str:
     if text in PHOTO_MODELS:
         raise argparse.ArgumentTypeError(
-            f"{text} takes 32x32 color photographs, and this "
+            f"{text} takes 32x32 color photographs (chapter 8 trains it), and this "
             f"command trains on digits; choose from {', '.join(DIGIT_MODELS)}"
         )
     if text not in DIGIT_MODELS:
