@@ -1,0 +1,37 @@
+"""Hints, one at a time."""
+
+from helpers.exercises._registry import find
+
+_given: dict[str, int] = {}  # how many hints the reader has seen
+
+
+def hint(exercise: str, number: int | None = None) -> None:
+    """Print a hint: the first, and with each further call the next.
+
+    Parameters
+    ----------
+    exercise : str
+        Chapter and number, such as "01.1".
+    number : int, optional
+        Which hint, counted from 1.
+
+    Raises
+    ------
+    ValueError
+        If there is no such exercise, or no hint of that number.
+    """
+    hints = find(exercise).hints
+    if number is None:
+        number = _given.get(exercise, 0) + 1
+        if number > len(hints):
+            print(
+                f"There are no more hints for {exercise}. "
+                f'solution("{exercise}") shows a solution.'
+            )
+            return
+        _given[exercise] = number
+    elif number not in range(1, len(hints) + 1):
+        raise ValueError(
+            f"exercise {exercise} has hints 1 to {len(hints)}, but no hint {number!r}"
+        )
+    print(f"Hint {number} of {len(hints)}: {hints[number - 1]}")

@@ -1,0 +1,58 @@
+"""What `check` returns, and how a notebook shows it."""
+
+import html
+import re
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+MIME_TYPE = "application/vnd.pytorch-by-hand.check+json"
+
+# A sign, a word, and the color of the line beside them. The colors are of
+# middle brightness, to be seen on white and on black; text has the page's own.
+LOOK = {
+    "right": ("✓", "Right", "#2f9e44"),
+    "wrong": ("✗", "Not yet", "#d9480f"),
+    "empty": ("○", "Empty", "#868e96"),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found out about an answer.
+
+    Parameters
+    ----------
+    exercise : str
+        Chapter and number, such as "01.1".
+    status : {"right", "wrong", "empty"}
+        "empty" if there is no answer yet.
+    message : str
+        What is wrong, or a remark on a right answer.
+    """
+
+    exercise: str
+    status: Literal["right", "wrong", "empty"]
+    message: str
+
+    def __str__(self) -> str:
+        sign, word, _ = LOOK[self.status]
+        return f"{sign} {self.exercise} {word}. {self.message}".rstrip()
+
+    def _repr_html_(self) -> str:
+        sign, word, color = LOOK[self.status]
+        message = html.escape(self.message, quote=False)
+        message = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", message)
+        message = message.replace("\n", "<br>")
+        return (
+            f'<div style="border-left: 3px solid {color}; padding: .2em .9em; '
+            f'margin: .4em 0; max-width: 41rem; overflow-wrap: anywhere">'
+            f'<strong><span aria-hidden="true">{sign}</span> '
+            f"{self.exercise} {word}.</strong> {message}</div>"
+        )
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, object]:
+        return {
+            "text/plain": str(self),
+            "text/html": self._repr_html_(),
+            MIME_TYPE: asdict(self),
+        }

@@ -1,0 +1,283 @@
+"""Chapter 5: training."""
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from helpers.device import choose_device
+from helpers.exercises._answers import (
+    as_tensor,
+    attempted,
+    describe,
+    mapping,
+    number,
+    returned,
+    same,
+    sequence,
+)
+from helpers.exercises._registry import Wrong, exercise
+
+# Exercise 1 ---------------------------------------------------------------------
+
+
+@exercise(
+    "05.1",
+    hints=[
+        "For each batch size: `torch.manual_seed(seed)`, a new DropoutNet, a new "
+        "optimizer, a loader with `data.batches(digits, size, True, generator)`.",
+        "`train_one_epoch` trains for one pass. `evaluate(network, few_loader, "
+        "loss_fn, device)` returns the loss and the accuracy.",
+        "3,000 digits are 188 batches of 16, but only 12 of 256. The learning rate, "
+        "the length of a step, is the same.",
+    ],
+)
+def accuracy_by_batch_size(attempt: object) -> str:
+    """Judge three validation accuracies by what must hold of them."""
+    answers = mapping(attempt, "my_accuracies", [16, 64, 256])
+    shares = {k: number(v, f"my_accuracies[{k}]") for k, v in answers.items()}
+    for size, share in shares.items():
+        if not 0 <= share <= 1:
+            raise Wrong(
+                f"`my_accuracies[{size}]` is {share:.3g}. Give accuracies as shares, "
+                "between 0 and 1."
+            )
+    text = ", ".join(f"{size}: {share:.1%}" for size, share in shares.items())
+    if max(shares.values()) - min(shares.values()) < 0.02:
+        raise Wrong(
+            f"All three are nearly equal ({text}). "
+            "Does each run use its own batch size?"
+        )
+    if shares[256] > shares[16]:
+        raise Wrong(
+            f"Batches of 256 come out ahead ({text}). Did each run begin with a fresh "
+            "network and a fresh optimizer?"
+        )
+    if shares[16] < shares[256] + 0.1 or shares[16] < 0.5:
+        raise Wrong(
+            f"With one pass over 3,000 digits, batches of 16 should be far ahead of "
+            f"256, and well above 50 %; yours are {text}. Is the learning rate "
+            "that of the real run, with its momentum?"
+        )
+    return "The smaller the batches, the more steps in one pass."
+
+
+# Exercise 2 ---------------------------------------------------------------------
+
+
+class _Noting(nn.Module):
+    """A linear network that notes in which mode it was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(784, 10)
+        self.modes: list[bool] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.modes.append(self.training)
+        return self.fc(images.flatten(start_dim=1))
+
+
+def _train(model, batches, forget=True) -> Tensor:
+    """Return the weights that the five steps lead to."""
+    model = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for images, labels in batches:
+        if forget:
+            optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+    return model.fc.weight.detach().cpu()
+
+
+@exercise(
+    "05.2",
+    hints=[
+        "Print `network.fc2.weight.grad` right before `optimizer.step()`.",
+        "The gradients are thrown away between computing them and using them.",
+        "The order is: forget the old gradients, compute the new ones, adjust.",
+    ],
+)
+def loop_that_learns(attempt: object) -> str:
+    """Try a training loop on a network whose steps are known."""
+    device = choose_device()
+    model = _Noting().to(device).eval()
+    batches = [
+        (
+            torch.randn(8, 1, 28, 28, device=device),
+            torch.randint(10, (8,), device=device),
+        )
+        for _ in range(6)
+    ]
+    expected = _train(model, batches)
+    piled = _train(model, batches, forget=False)
+    before = model.fc.weight.detach().cpu().clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    call = "my_train(network, loader, optimizer)"
+    tried = "a linear network and 6 batches of 8 digits"
+    attempted(attempt, call, model, iter(batches), optimizer, tried=tried)
+    after = model.fc.weight.detach().cpu()
+    if torch.equal(after, before):
+        raise Wrong(
+            "After six batches no weight has changed. What is in the gradients when "
+            "`optimizer.step()` uses them?"
+        )
+    if not model.modes or not all(model.modes):
+        raise Wrong("The network was not in training mode: `network.train()`.")
+    if len(model.modes) != len(batches):
+        raise Wrong(
+            f"The network was called {len(model.modes)} times for 6 batches. One "
+            "call and one step a batch."
+        )
+    if same(after, expected):
+        return "Every batch makes one step, with its own gradient."
+    if same(after, piled):
+        raise Wrong(
+            "The weights change, but the gradients of all batches pile up: they are "
+            "never forgotten."
+        )
+    raise Wrong(
+        "The weights change, but not as by one step of the optimizer for each batch "
+        "with the gradient of the cross-entropy."
+    )
+
+
+# Exercise 3 ---------------------------------------------------------------------
+
+
+def _walk(model, images, labels, sizes, cumulative=False, sign=-1) -> Tensor:
+    """Return the loss after a step of each size along the first gradient."""
+    model = copy.deepcopy(model)
+    model.zero_grad()
+    loss_fn = nn.CrossEntropyLoss()
+    loss_fn(model(images), labels).backward()
+    start = [w.detach().clone() for w in model.parameters()]
+    losses = []
+    with torch.no_grad():
+        for size in sizes:
+            for w, w0 in zip(model.parameters(), start, strict=True):
+                w.copy_((w if cumulative else w0) + sign * size * w.grad)
+            losses.append(loss_fn(model(images), labels).item())
+    return torch.tensor(losses)
+
+
+@exercise(
+    "05.3",
+    hints=[
+        "One `backward()` in all. Then keep a copy of every weight as it was: "
+        "`w.detach().clone()`.",
+        "For each step size, under `torch.no_grad()`: set every weight to its copy "
+        "minus the step size times its gradient (`w.copy_(...)`), and measure.",
+        "Begin every step from the copies, not from where the last one ended.",
+    ],
+)
+def losses_along_the_gradient(attempt: object) -> str:
+    """Try a function that measures the loss along the direction of the gradient."""
+    device = choose_device()
+    hidden = (nn.Linear(784, 16), nn.Tanh(), nn.Linear(16, 10))
+    model = nn.Sequential(nn.Flatten(), *hidden).to(device).eval()
+    images = torch.randn(32, 1, 28, 28, device=device)
+    labels = torch.randint(10, (32,), device=device)
+    sizes = [0.03, 0.1, 0.3, 1.0, 3.0, 8.0]
+    walk = (model, images, labels, sizes)
+    expected = _walk(*walk)
+    call = "my_losses_along(network, images, labels, step_sizes)"
+    tried = "a network of two layers, 32 digits and 6 step sizes"
+    found = attempted(attempt, call, copy.deepcopy(model), *walk[1:], tried=tried)
+    found = sequence(returned(found, call), call, len(sizes))
+    found = torch.tensor([number(loss, "a loss") for loss in found])
+    if same(found, expected, 1e-3):
+        return "Downhill at first, and then up the other side."
+    if same(found, _walk(*walk, sign=1), 1e-3):
+        raise Wrong("These steps go uphill: along the gradient, not against it.")
+    if same(found, _walk(*walk, cumulative=True), 1e-3):
+        raise Wrong(
+            "Each step begins where the last one ended. Put the weights back before "
+            "each."
+        )
+    with torch.no_grad():
+        here = nn.functional.cross_entropy(model(images), labels).item()
+    if (found - here).abs().max() < 1e-4:
+        raise Wrong("The loss never changes: the weights are not moved.")
+    if same(found, 32 * expected, 1e-3):
+        raise Wrong("These are sums over the batch. The loss is the mean.")
+    at = int((found - expected).abs().argmax())
+    raise Wrong(
+        f"With the step size {sizes[at]:g} the loss should be {expected[at]:.4f}, but "
+        f"is {found[at]:.4f}. Without a step it was {here:.4f}."
+    )
+
+
+# Exercise 4 ---------------------------------------------------------------------
+
+
+def _adam(weights, gradients, lr, correct=True, square=True) -> Tensor:
+    """Return where Adam's steps lead, or those of an Adam with a mistake."""
+    w, m, s = weights.clone(), 0 * weights, 0 * weights
+    for t, g in enumerate(gradients, start=1):
+        m = 0.9 * m + 0.1 * g
+        s = 0.999 * s + 0.001 * g**2
+        mean, size = (m / (1 - 0.9**t), s / (1 - 0.999**t)) if correct else (m, s)
+        w = w - lr * mean / ((size.sqrt() if square else size) + 1e-8)
+    return w
+
+
+@exercise(
+    "05.4",
+    hints=[
+        "Keep for each parameter two tensors of zeros: the mean of its gradients, "
+        "and the mean of their squares. Keep the number of steps, too.",
+        "In `step`: count, then m = 0.9 m + 0.1 g and s = 0.999 s + 0.001 g².",
+        "Divide m by 1 - 0.9 ** t and s by 1 - 0.999 ** t before you use them: both "
+        "began at zero. Then w -= lr · m / (√s + 1e-8).",
+    ],
+)
+def adam_by_hand(attempt: object) -> str:
+    """Run an optimizer beside PyTorch's Adam, with the same gradients."""
+    weights = torch.randn(7)
+    gradients = [torch.randn(7) + 0.5 for _ in range(20)]
+    parameter = nn.Parameter(weights.clone())
+    call = "MyAdam(parameters, lr=0.01)"
+    # An iterator, as network.parameters() is one: it can be read only once.
+    optimizer = attempted(
+        lambda: attempt(iter([parameter]), lr=0.01), call, tried="one parameter"
+    )
+    if isinstance(optimizer, torch.optim.Optimizer) and (
+        type(optimizer).step in (torch.optim.Adam.step, torch.optim.AdamW.step)
+    ):
+        raise Wrong("This is PyTorch's own Adam. Write its step yourself.")
+    for method in ("step", "zero_grad"):
+        if not callable(getattr(optimizer, method, None)):
+            raise Wrong(f"{describe(optimizer)} has no method `{method}`.".capitalize())
+    for t, gradient in enumerate(gradients):
+        parameter.grad = torch.ones(7)
+        attempted(lambda: optimizer.zero_grad(), "zero_grad()")
+        if parameter.grad is not None and parameter.grad.any():
+            raise Wrong("`zero_grad()` leaves the old gradients where they are.")
+        parameter.grad = gradient.clone()
+        attempted(lambda: optimizer.step(), "step()")
+        if t == 0 and torch.equal(parameter.detach(), weights):
+            raise Wrong(
+                "`step()` changes no weight. `network.parameters()` can be read only "
+                "once: keep `list(parameters)`."
+            )
+    found = as_tensor(parameter, "the weights")
+    if same(found, _adam(weights, gradients, 0.01), 1e-5):
+        return "After twenty steps, your weights are PyTorch's."
+    if same(found, _adam(weights, gradients, -0.01), 1e-5):
+        raise Wrong("The steps go uphill: subtract them.")
+    if same(found, _adam(weights, gradients, 0.01, correct=False), 1e-5):
+        raise Wrong(
+            "The two means begin at zero and are too small at first: divide them by "
+            "1 - 0.9 ** t and 1 - 0.999 ** t."
+        )
+    if same(found, _adam(weights, gradients, 0.01, square=False), 1e-3):
+        raise Wrong("Divide by the *square root* of the mean of the squares.")
+    gap = (found - _adam(weights, gradients, 0.01)).abs().max().item()
+    if math.isnan(gap):
+        raise Wrong("After twenty steps, the weights are not numbers any more (NaN).")
+    raise Wrong(
+        f"After twenty steps with lr = 0.01, a weight is off by {gap:.2g} from where "
+        "PyTorch's Adam leads it."
+    )

@@ -1,0 +1,140 @@
+"""Answers to the exercises of chapter 1."""
+
+import torch
+from exercise_cases import of_chapter
+
+SHAPES = {
+    "images[3]": (1, 28, 28),
+    "images[:, 0]": (12, 28, 28),
+    "images[:, :, ::4]": (12, 1, 7, 28),
+    "images.mean(dim=(2, 3))": (12, 1),
+    "images - images.mean(dim=0)": (12, 1, 28, 28),
+}
+
+
+def sheet_stub(images):
+    """Your code."""
+
+
+def unwritten(images):
+    raise NotImplementedError
+
+
+def sheet_by_loop(images):
+    rows = [torch.cat(list(images[4 * r : 4 * r + 4, 0]), dim=1) for r in range(3)]
+    return torch.cat(rows)
+
+
+def fit_in_closed_form(column, price):
+    ones = torch.ones_like(column)
+    pair = torch.linalg.lstsq(torch.cat([column, ones], 1), price[:, None]).solution
+    return pair.flatten()
+
+
+def fit_flattened(column, price):
+    w = torch.zeros(1, requires_grad=True)
+    b = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([w, b], lr=0.05)
+    for _ in range(400):
+        loss = ((w * column.flatten() + b - price) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return w, b
+
+
+def fit_still_wrong(column, price):
+    return 0.0, price.mean()
+
+
+def read_by_cdist(new, known, known_labels):
+    return known_labels[torch.cdist(new, known).argmin(dim=1)]
+
+
+def read_by_loop(new, known, known_labels):
+    answers = []
+    for row in new:
+        print("a digit")
+        answers.append(known_labels[((known - row) ** 2).sum(dim=1).argmin()].item())
+    return answers
+
+
+RIGHT = {
+    "01.1": [
+        SHAPES,
+        {key: torch.Size(shape) for key, shape in SHAPES.items()},
+        {key: list(shape) for key, shape in SHAPES.items()},
+    ],
+    "01.2": [
+        lambda images: images.view(3, 4, 28, 28).permute(0, 2, 1, 3).reshape(84, 112),
+        sheet_by_loop,
+        lambda images: sheet_by_loop(images).numpy(),
+    ],
+    "01.3": [fit_in_closed_form, fit_flattened],
+    "01.4": [read_by_cdist, read_by_loop],
+}
+WRONG = {
+    "01.1": [
+        (SHAPES | {"images[3]": (28, 28)}, "`images[3]`: (28, 28) has 2 axes"),
+        (SHAPES | {"images[:, :, ::4]": (12, 1, 28, 7)}, "another size on axis 2, 3"),
+        (SHAPES | {"images[:, 0]": None}, "no answer yet for 'images[:, 0]'"),
+        (SHAPES | {"images[:, 0]": 12}, "not 12"),
+        ([1, 2], "should be a dictionary"),
+    ],
+    "01.2": [
+        (lambda images: images.reshape(84, 112), "cut into strips"),
+        (lambda images: images.view(3, 4, 28, 28), "should have the shape (84, 112)"),
+        (
+            lambda images: (
+                images.view(4, 3, 28, 28).permute(1, 2, 0, 3).reshape(84, 112)
+            ),
+            "run down the columns",
+        ),
+        (
+            lambda images: (
+                images.view(3, 4, 28, 28).permute(0, 3, 1, 2).reshape(84, 112)
+            ),
+            "lies on its side",
+        ),
+        (lambda images: images.view(84, 100), "RuntimeError: shape '[84, 100]'"),
+        (lambda images: print(images), "Is a `return` missing?"),
+        (torch.zeros(84, 112), "should be a function, but is a tensor"),
+    ],
+    "01.3": [
+        (fit_still_wrong, "The line is still flat"),
+        (
+            lambda column, price: fit_in_closed_form(column, price).flip(0),
+            "Return the price of a km first",
+        ),
+        (lambda column, price: 2.0, "should be 2 values, but is 2"),
+        (lambda column, price: (float("nan"), 1.0), "should be a finite number"),
+        (lambda column, price: (7.0, 3.0), "are fitted best by"),
+    ],
+    "01.4": [
+        (
+            lambda new, known, labels: labels[(new @ known.T).argmax(dim=1)],
+            "The bias is missing",
+        ),
+        (
+            lambda new, known, labels: torch.cdist(new, known).argmin(dim=1),
+            "Asked for are their labels",
+        ),
+        (
+            lambda new, known, labels: labels[torch.cdist(new, known).argmax(dim=1)],
+            "*farthest*",
+        ),
+        (
+            lambda new, known, labels: torch.cdist(new, known),
+            "should have the shape (25,)",
+        ),
+        (lambda new, known, labels: labels[:25] * 0 - 1, "Only 0 of 25"),
+    ],
+}
+EMPTY = {
+    "01.1": [dict.fromkeys(SHAPES), {}, ...],
+    "01.2": [sheet_stub, unwritten, lambda images: None],
+    "01.3": [sheet_stub],
+    "01.4": [[], ""],
+}
+
+test_right, test_wrong, test_empty, test_all = of_chapter("01", RIGHT, WRONG, EMPTY)

@@ -1,0 +1,151 @@
+"""Answers to the exercises of chapter 2."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from exercise_cases import of_chapter
+from torch import nn
+
+NUMBERS = torch.linspace(-4, 4, 201)
+SLOPES = {
+    "ReLU": (NUMBERS > 0).float(),
+    "sigmoid": torch.sigmoid(NUMBERS) * (1 - torch.sigmoid(NUMBERS)),
+    "tanh": 1 - torch.tanh(NUMBERS) ** 2,
+}
+SUMS = {
+    "ReLU": SLOPES["ReLU"],
+    "sigmoid": SLOPES["ReLU"] + SLOPES["sigmoid"],
+    "tanh": SLOPES["ReLU"] + SLOPES["sigmoid"] + SLOPES["tanh"],
+}
+
+
+def by_nudging(function):
+    step = 1e-3
+    numbers = NUMBERS.double()
+    return ((function(numbers + step) - function(numbers - step)) / step / 2).tolist()
+
+
+def stub(x):
+    """Your code."""
+
+
+def border_by_search(x):
+    small, large = 0.0, 10.0
+    for _ in range(30):
+        lr = (small + large) / 2
+        error = 1.0
+        for _ in range(50):
+            error -= lr * (2 * error * x**2).mean().item()
+        small, large = (lr, large) if abs(error) < 1 else (small, lr)
+    return small
+
+
+def convolve_by_unfold(image, kernel):
+    height, width = kernel.shape
+    windows = image.unfold(0, height, 1).unfold(1, width, 1)
+    return (windows * kernel).sum(dim=(2, 3))
+
+
+def convolve_in_lists(image, kernel):
+    image, kernel = image.double().numpy(), kernel.double().numpy()
+    rows = image.shape[0] - kernel.shape[0] + 1
+    columns = image.shape[1] - kernel.shape[1] + 1
+    return [
+        [
+            (image[r : r + kernel.shape[0], c : c + kernel.shape[1]] * kernel).sum()
+            for c in range(columns)
+        ]
+        for r in range(rows)
+    ]
+
+
+class Convolve(nn.Module):
+    def forward(self, image, kernel):
+        return F.conv2d(image[None, None], kernel[None, None])
+
+
+def square_only(image, kernel):
+    size = len(image) - len(kernel) + 1
+    output = torch.zeros(size, size)
+    for row in range(size):
+        for column in range(size):
+            window = image[row : row + 3, column : column + 3]
+            output[row, column] = (window * kernel).sum()
+    return output
+
+
+def find(images, results, lr=0.8, steps=400):
+    found = torch.zeros(1, 1, 3, 3, requires_grad=True)
+    for _ in range(steps):
+        loss = F.mse_loss(F.conv2d(images, found), results)
+        found.grad = None
+        loss.backward()
+        with torch.no_grad():
+            found -= lr * found.grad
+    return found
+
+
+def find_by_least_squares(images, results):
+    rows = F.unfold(images[:50], 3).transpose(1, 2).reshape(-1, 9)
+    return torch.linalg.lstsq(rows, results[:50].reshape(-1, 1)).solution.view(3, 3)
+
+
+RIGHT = {
+    "02.1": [
+        lambda x: 1 / (x**2).mean(),
+        lambda x: float(1 / np.square(x.numpy()).mean()),
+        border_by_search,
+    ],
+    "02.2": [
+        SLOPES,
+        {
+            "ReLU": by_nudging(torch.relu),
+            "sigmoid": by_nudging(torch.sigmoid),
+            "tanh": by_nudging(torch.tanh),
+        },
+        {k: v.clone().requires_grad_() for k, v in SLOPES.items()},
+    ],
+    "02.3": [Convolve(), convolve_by_unfold, convolve_in_lists],
+    "02.4": [find, find_by_least_squares],
+}
+WRONG = {
+    "02.1": [
+        (lambda x: 0.75, "is the border for the inputs of section 1"),
+        (lambda x: 0.5 / (x**2).mean(), "one step takes the slope to its place"),
+        (lambda x: 2 / (x**2).mean(), "At the border this is -1"),
+        (lambda x: 1 / x, "should be one number, but is a tensor of shape (400,)"),
+        (lambda x: "0.75", "should be a number"),
+    ],
+    "02.2": [
+        (SLOPES | {"tanh": torch.tanh(NUMBERS)}, "its values, not its slopes"),
+        (SUMS, "`backward` adds to `numbers.grad`"),
+        (SLOPES | {"sigmoid": SLOPES["tanh"]}, "The slope of sigmoid at"),
+        (SLOPES | {"ReLU": torch.ones(3)}, "should have the shape (201,)"),
+        ({"ReLU": SLOPES["ReLU"]}, "lacks 'sigmoid', 'tanh'"),
+        (SLOPES | {"ReLU": NUMBERS * torch.nan}, "The slope of ReLU"),
+    ],
+    "02.3": [
+        (square_only, "kernel of shape (2, 4)"),
+        (lambda i, k: convolve_by_unfold(i, k).T, "transposed"),
+        (lambda i, k: convolve_by_unfold(i, k.flip(0, 1)), "upside down"),
+        (
+            lambda i, k: F.conv2d(i[None, None], k[None, None], padding=1)[0, 0],
+            "should have the shape (4, 4), but has (6, 6)",
+        ),
+        (lambda i, k: convolve_by_unfold(i, k) + 1, "it is"),
+    ],
+    "02.4": [
+        (lambda i, r: find(i, r, steps=20), "It gets closer"),
+        (lambda i, r: find(i, r, lr=-0.8, steps=5), "Do the steps go downhill"),
+        (lambda i, r: find(i, r, steps=400).flip(2, 3), "turned by half a turn"),
+        (lambda i, r: torch.zeros(5, 5), "should have the shape (1, 1, 3, 3)"),
+    ],
+}
+EMPTY = {
+    "02.1": [stub],
+    "02.2": [dict.fromkeys(SLOPES), {}],
+    "02.3": [stub, Ellipsis],
+    "02.4": [stub],
+}
+
+test_right, test_wrong, test_empty, test_all = of_chapter("02", RIGHT, WRONG, EMPTY)

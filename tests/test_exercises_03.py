@@ -1,0 +1,167 @@
+"""Answers to the exercises of chapter 3."""
+
+import math
+import random
+
+import torch
+from exercise_cases import of_chapter
+from torch.utils.data import Dataset, Subset, random_split
+
+from helpers import data
+
+
+def stub(n, batch_size):
+    """Your code."""
+
+
+def batches_by_counting(n, batch_size):
+    sizes = [len(chunk) for chunk in torch.arange(n).split(batch_size)]
+    return [len(sizes), torch.tensor(sizes[-1])]
+
+
+def average(images, labels):
+    return torch.stack([images[labels == c].mean(dim=0) for c in range(10)])
+
+
+def average_by_one_hot(images, labels):
+    chosen = torch.nn.functional.one_hot(labels, 10).double()
+    sums = (chosen.T @ images.double().flatten(1)).view(10, *images.shape[1:])
+    return (sums / chosen.sum(dim=0).view(-1, 1, 1, 1)).numpy()
+
+
+def split_seeded(dataset):
+    generator = torch.Generator().manual_seed(7)
+    return random_split(dataset, [55_000, 5_000], generator=generator)
+
+
+def split_by_hand(dataset):
+    indices = list(range(len(dataset)))
+    random.Random(1).shuffle(indices)
+    return Subset(dataset, indices[:-5_000]), Subset(dataset, indices[-5_000:])
+
+
+def split_overlapping(dataset):
+    return Subset(dataset, range(55_000)), Subset(dataset, range(50_000, 55_000))
+
+
+def split_twice_the_same(dataset):
+    return Subset(dataset, [1] * 55_000), Subset(dataset, range(5_000))
+
+
+class Stub(Dataset):
+    """Your code."""
+
+
+class Sums(Dataset):
+    def __init__(self, images, labels):
+        self.images, self.labels = images, labels
+        generator = torch.Generator().manual_seed(0)
+        self.partners = torch.randperm(len(images), generator=generator)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        other = self.partners[index]
+        picture = torch.cat([self.images[index], self.images[other]], dim=2)
+        return picture, self.labels[index] + self.labels[other]
+
+
+class AllAtOnce:
+    """In another style: no Dataset, everything made at the start."""
+
+    def __init__(self, images, labels):
+        partners = random.Random(3).choices(range(len(images)), k=len(images))
+        self.pictures = torch.cat([images, images[partners]], dim=-1)
+        self.totals = [a.item() + b.item() for a, b in zip(labels, labels[partners])]  # noqa: B905
+
+    def __len__(self):
+        return len(self.totals)
+
+    def __getitem__(self, index):
+        return [self.pictures[index], self.totals[index]]
+
+
+class Restless(Sums):
+    def __getitem__(self, index):
+        self.partners = torch.randperm(len(self.images))
+        return super().__getitem__(index)
+
+
+class Stacked(Sums):
+    def __getitem__(self, index):
+        picture, total = super().__getitem__(index)
+        return torch.cat(picture.split(28, dim=2), dim=1), total
+
+
+class OwnLabel(Sums):
+    def __getitem__(self, index):
+        return super().__getitem__(index)[0], self.labels[index]
+
+
+class Neighbor(Sums):
+    def __init__(self, images, labels):
+        super().__init__(images, labels)
+        self.partners = (torch.arange(len(images)) + 1) % len(images)
+
+
+class NoLength(Sums):
+    __len__ = None
+
+
+RIGHT = {
+    "03.1": [
+        lambda n, size: (math.ceil(n / size), (n - 1) % size + 1),
+        lambda n, size: (-(-n // size), n % size or size),
+        batches_by_counting,
+    ],
+    "03.2": [average, average_by_one_hot, lambda i, k: list(average(i, k))],
+    "03.3": [split_seeded, split_by_hand, data.split_train_validation],
+    "03.4": [Sums, AllAtOnce],
+}
+WRONG = {
+    "03.1": [
+        (lambda n, size: (n // size, n % size or size), "is a batch, too"),
+        (lambda n, size: (math.ceil(n / size), n % size), "is full, not empty"),
+        (lambda n, size: (math.ceil(n / size), size), "not 55000"),
+        (lambda n, size: n / size, "should be 2 values"),
+        (lambda n, size: ((n - 1) % size + 1, -(-n // size)), "batches first"),
+    ],
+    "03.2": [
+        (lambda i, k: average(i, k).squeeze(1), "channel axis is missing"),
+        (lambda i, k: average(i, k) * 10, "The averages differ: at [0, 0"),
+        (
+            lambda i, k: torch.stack([i[k == c].sum(dim=0) for c in range(10)]),
+            "These are the sums",
+        ),
+        (lambda i, k: i.mean(dim=0), "should have the shape (10, 1, 6, 5)"),
+        (
+            lambda i, k: torch.stack([i[k == c].mean() for c in range(10)]),
+            "They have (10,)",
+        ),
+    ],
+    "03.3": [
+        (lambda d: random_split(d, [55_000, 5_000]), "that the second call returns"),
+        (split_overlapping, "5,000 of the 5,000 validation examples that the first"),
+        (lambda d: split_seeded(d)[::-1], "should have 55,000 examples, but has 5,000"),
+        (split_twice_the_same, "more than once"),
+        (lambda d: 0.5, "should be 2 values"),
+        (lambda d: (1, 2), "should be a dataset"),
+    ],
+    "03.4": [
+        (Restless, "another picture when it is asked for again"),
+        (Stacked, "It has (1, 56, 28)"),
+        (OwnLabel, "so its label should be"),
+        (Neighbor, "not drawn at random"),
+        (NoLength, "has no method `__len__`"),
+        (Sums(torch.rand(9, 1, 28, 28), torch.arange(9)), "should be a class"),
+    ],
+}
+EMPTY = {
+    "03.1": [stub],
+    "03.2": [stub],
+    "03.3": [(None, None)],
+    "03.4": [Stub],
+}
+
+test_right, test_wrong, test_empty, test_all = of_chapter("03", RIGHT, WRONG, EMPTY)

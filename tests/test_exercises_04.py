@@ -1,0 +1,158 @@
+"""Answers to the exercises of chapter 4."""
+
+import torch
+import torch.nn.functional as F
+from exercise_cases import of_chapter
+from torch import nn
+
+from helpers.models import DropoutNet
+
+WORK = {"conv1": 144_000, "conv2": 320_000, "fc1": 16_000, "fc2": 500}
+
+
+class ListNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Linear(784, 50), nn.Linear(50, 10)]
+
+    def forward(self, images):
+        x = F.relu(self.layers[0](images.flatten(start_dim=1)))
+        return self.layers[1](x)
+
+
+class ModuleListNet(ListNet):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(self.layers)
+
+
+class HalfFixed(ListNet):
+    def __init__(self):
+        super().__init__()
+        self.first = self.layers[0]
+
+
+class Detached(ModuleListNet):
+    def forward(self, images):
+        x = F.relu(self.layers[0](images.flatten(start_dim=1)))
+        return self.layers[1](x.detach())
+
+
+def two_layers(*between, end=()):
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(784, 50), *between, nn.Linear(50, 10), *end
+    )
+
+
+def small(*end, channels=16, flat=nn.Flatten):
+    return nn.Sequential(
+        *(nn.Conv2d(1, 8, 5), nn.MaxPool2d(2), nn.ReLU()),
+        *(nn.Conv2d(8, channels, 5), nn.MaxPool2d(2), nn.ReLU()),
+        *(flat(), nn.Linear(channels * 16, 10), *end),
+    )
+
+
+class ByHand(nn.Module):
+    """Convolutions without nn.Conv2d."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Parameter(0.1 * torch.randn(4, 1, 5, 5))
+        self.second = nn.Parameter(0.1 * torch.randn(6, 4, 5, 5))
+        self.fc = nn.LazyLinear(10)
+
+    def forward(self, images):
+        x = F.relu(F.conv2d(images, self.first, stride=2))
+        x = F.relu(F.conv2d(x, self.second, stride=2))
+        return self.fc(x.flatten(1))
+
+
+class Mixing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = small()
+
+    def forward(self, images):
+        return self.net(images - images.mean(dim=0))
+
+
+class Loud(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = small()
+        with torch.no_grad():
+            self.net[-1].weight *= 60
+
+    def forward(self, images):
+        return self.net(images)
+
+
+class OneConvolution(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 4, 5, stride=3), nn.Linear(256, 10)
+
+    def forward(self, images):
+        return self.fc(F.relu(self.conv(images)).flatten(1))
+
+
+RIGHT = {
+    "04.1": [980, 980.0, torch.tensor(980)],
+    "04.2": [WORK, {k: torch.tensor(float(v)) for k, v in WORK.items()}],
+    "04.3": [ModuleListNet(), two_layers(nn.ReLU()), two_layers(nn.Tanh())],
+    "04.4": [small(), ByHand(), small().eval(), small(nn.Dropout())],
+}
+WRONG = {
+    "04.1": [
+        (320, "without padding"),
+        (49, "That is one map"),
+        (490, "conv2 puts out 20"),
+        (20 * 36, "four in all"),
+        (1000, "Follow the side"),
+        ((7, 7), "should be a number"),
+    ],
+    "04.2": [
+        ({k: 64 * v for k, v in WORK.items()}, "the whole batch of 64"),
+        (WORK | {"conv1": 260}, "conv1: 260 is its number of parameters"),
+        (WORK | {"fc2": 510}, "counts the biases"),
+        (WORK | {"conv2": 320_000 + 20 * 64}, "counts the biases"),
+        (WORK | {"conv2": 20 * 8 * 8}, "is what it puts out"),
+        (WORK | {"fc1": None}, "no answer yet for 'fc1'"),
+    ],
+    "04.3": [
+        (ListNet(), "still has no parameters"),
+        (HalfFixed(), "39,250 parameters. Layers 784 to 50"),
+        (two_layers(), "one straight map"),
+        (two_layers(nn.ReLU(), end=[nn.Softmax(dim=1)]), "are probabilities"),
+        (Detached(), "takes no part"),
+        (ModuleListNet, "is the class ModuleListNet"),
+    ],
+    "04.4": [
+        (DropoutNet(), "21,840 parameters"),
+        (OneConvolution(), "does 1 convolutions"),
+        (small(nn.Softmax(dim=1)), "they sum to 1"),
+        (small(nn.LogSoftmax(dim=1)), "logarithms of probabilities"),
+        (small(nn.ReLU()), "No logit of `my_net` is negative"),
+        (Mixing(), "other logits alone"),
+        (Loud(), "should be near 10 %"),
+        (small(flat=lambda: nn.Flatten(0)), "RuntimeError"),
+        (lambda images: images, "should be a network"),
+    ],
+}
+EMPTY = {
+    "04.1": [None],
+    "04.2": [{}, dict.fromkeys(WORK)],
+    "04.3": [...],
+    "04.4": [None],
+}
+
+test_right, test_wrong, test_empty, test_all = of_chapter("04", RIGHT, WRONG, EMPTY)
+
+
+def test_training_mode_of_the_network_stays():
+    from helpers.exercises import check
+
+    model = small(nn.Dropout()).train()
+    check("04.4", model)
+    assert all(part.training for part in model.modules())
+    assert all(p.grad is None for p in model.parameters())

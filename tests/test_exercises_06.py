@@ -1,0 +1,155 @@
+"""Answers to the exercises of chapter 6."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from exercise_cases import of_chapter
+
+from helpers import data
+from helpers.evaluation import evaluate, predict
+
+CPU = torch.device("cpu")
+
+
+def stub(*arguments):
+    """Your code."""
+
+
+def compare(first, last):
+    shares = [half.float().mean().item() for half in (first, last)]
+    variances = [
+        p * (1 - p) / len(half) for p, half in zip(shares, (first, last), strict=True)
+    ]
+    return shares[1] - shares[0], math.sqrt(sum(variances))
+
+
+def compare_with_std(first, last):
+    first, last = first.double(), last.double()
+    error = (first.var() / len(first) + last.var() / len(last)).sqrt()
+    return torch.stack([last.mean() - first.mean(), error])
+
+
+def compare_pooled(first, last):
+    """Both halves together give p: the other usual formula, not asked for."""
+    return compare(first, last)[0], 0.5
+
+
+def measure(model, loader):
+    logits, labels = predict(model, loader, CPU)
+    return (logits.argmax(dim=1) == labels).float().mean()
+
+
+def measure_by_evaluate(model, loader):
+    return evaluate(model, loader, F.cross_entropy, CPU)[1]
+
+
+def measure_in_two_passes(model, loader):
+    said = torch.cat([model(images).argmax(dim=1) for images, _ in loader])
+    labels = torch.cat([labels for _, labels in loader])
+    return (said == labels).float().mean().item()
+
+
+def measure_by_batches(model, loader):
+    means = [(model(i).argmax(dim=1) == k).float().mean() for i, k in loader]
+    return sum(means) / len(means)
+
+
+def curve(confidence, correct, thresholds):
+    kept = [confidence >= t for t in thresholds]
+    answered = [k.float().mean().item() for k in kept]
+    return answered, [correct[k].float().mean().item() for k in kept]
+
+
+def curve_as_table(confidence, correct, thresholds):
+    kept = confidence > torch.tensor(thresholds).view(-1, 1)
+    return kept.float().mean(dim=1), (kept & correct).sum(dim=1) / kept.sum(dim=1)
+
+
+digits = data.mnist("train")
+KNOWN = digits.data[:10_000].flatten(1).float() / 255
+LABELS = digits.targets[:10_000]
+
+
+def read(gray, prepare=data.prepare_digit):
+    filled = F.pad((gray.amin(dim=0) < 0.9).int(), (1, 1))
+    begins = (filled.diff() == 1).nonzero().flatten().tolist()
+    ends = (filled.diff() == -1).nonzero().flatten().tolist()
+    text = ""
+    for begin, end in zip(begins, ends, strict=True):
+        part = F.pad(gray[:, begin:end], (5, 5), value=1.0)
+        pixels = prepare(part).reshape(1, -1)
+        text += str(LABELS[torch.cdist(pixels, KNOWN).argmin()].item())
+    return text
+
+
+class Reader:
+    """A callable object, which splits by walking over the columns."""
+
+    def __call__(self, gray):
+        text, part = "", []
+        for column in [*gray.T, torch.ones(len(gray))]:
+            if column.min() < 0.9:
+                part.append(column)
+            elif part:
+                paper = [torch.ones(len(gray))] * 4
+                text += read(torch.stack([*paper, *part, *paper], dim=1))
+                part = []
+        return text
+
+
+def read_unprepared(gray):
+    return read(
+        gray, lambda part: F.interpolate(part[None, None], (28, 28), mode="area")
+    )
+
+
+RIGHT = {
+    "06.1": [compare, compare_with_std],
+    "06.2": [measure, measure_by_evaluate],
+    "06.3": [curve, curve_as_table],
+    "06.4": [read, Reader()],
+}
+WRONG = {
+    "06.1": [
+        (lambda a, b: compare(b, a), "subtract the first from the last"),
+        (lambda a, b: (100 * compare(a, b)[0], 0), "not in percent"),
+        (lambda a, b: (compare(a, b)[0], compare(a, b)[1] ** 2), "take the root"),
+        (lambda a, b: (compare(a, b)[0], compare(a, a)[1] / 2**0.5), "first alone"),
+        (compare_pooled, "the standard error should be"),
+        (lambda a, b: compare(a, b)[0], "should be 2 values"),
+    ],
+    "06.2": [
+        (measure_in_two_passes, "goes through the loader 2 times"),
+        (measure_by_batches, "is it a mean over the batches"),
+        (lambda m, loader: 100 * measure(m, loader), "not in percent"),
+        (lambda m, loader: 205 * measure(m, loader), "Divide by all digits"),
+        (lambda m, loader: 0.1, "Yours is 10.00%"),
+    ],
+    "06.3": [
+        (lambda *a: curve(*a)[::-1], "shares answered first"),
+        (
+            lambda c, r, t: ([1 - s for s in curve(c, r, t)[0]], curve(c, r, t)[1]),
+            "are refused",
+        ),
+        (
+            lambda c, r, t: (
+                curve(c, r, t)[0],
+                [(r & (c >= one)).float().mean() for one in t],
+            ),
+            "divide the right answers by the number *answered*",
+        ),
+        (lambda c, r, t: curve(c, r, [0.5] * 5), "With the threshold"),
+        (lambda c, r, t: curve(c, r, t[:2]), "should have the shape (5,)"),
+    ],
+    "06.4": [
+        (lambda gray: [int(s) for s in read(gray)], "returns a list of 4"),
+        (lambda gray: read(gray)[::-1], "from right to left"),
+        (lambda gray: read(gray)[:2], "Of a picture with 4 digits, it reads"),
+        (lambda gray: "8" * len(read(gray)), "reads only"),
+        (read_unprepared, "as in training"),
+    ],
+}
+EMPTY = {"06.1": [stub], "06.2": [stub], "06.3": [stub], "06.4": [stub]}
+
+test_right, test_wrong, test_empty, test_all = of_chapter("06", RIGHT, WRONG, EMPTY)

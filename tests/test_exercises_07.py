@@ -1,0 +1,131 @@
+"""Answers to the exercises of chapter 7."""
+
+import copy
+
+import numpy as np
+import torch
+from exercise_cases import of_chapter
+
+from helpers import checkpoint
+
+SHARES = {"nothing": 0.0, "random": 0.98, "optimizer": 1.0}
+
+
+def stub(*arguments):
+    """Your code."""
+
+
+def keep_best(model, epochs):
+    best_accuracy, best = -1.0, None
+    for accuracy in epochs:
+        if accuracy > best_accuracy:
+            best_accuracy, best = accuracy, copy.deepcopy(model.state_dict())
+    return best
+
+
+def keep_all(model, epochs):
+    kept = [
+        (accuracy, {k: v.detach().clone() for k, v in model.state_dict().items()})
+        for accuracy in epochs
+    ]
+    return max(kept, key=lambda pair: pair[0])[1]
+
+
+def keep_views(model, epochs):
+    best_accuracy, best = -1.0, None
+    for accuracy in epochs:
+        if accuracy > best_accuracy:
+            best_accuracy, best = accuracy, dict(model.state_dict())
+    return best
+
+
+def keep_worst(model, epochs):
+    best_accuracy, best = 2.0, None
+    for accuracy in epochs:
+        if accuracy < best_accuracy:
+            best_accuracy, best = accuracy, copy.deepcopy(model.state_dict())
+    return best
+
+
+def stop_early(model, epochs):
+    next(epochs)
+    return copy.deepcopy(model.state_dict())
+
+
+WAVES = 0.3 + 0.02 * np.sin(np.arange(70))
+
+
+def dicts_of(paths):
+    return [checkpoint.read(path)["model"] for path in paths]
+
+
+def average(paths):
+    dicts = dicts_of(paths)
+    return {k: torch.stack([d[k] for d in dicts]).mean(dim=0) for k in dicts[0]}
+
+
+def average_in_place(paths):
+    total = {}
+    for weights in dicts_of(paths):
+        for name, value in weights.items():
+            total[name] = total.get(name, 0) + value.double() / len(paths)
+    return total
+
+
+def running_mean(paths):
+    mean, *others = dicts_of(paths)
+    for other in others:
+        mean = {name: (mean[name] + other[name]) / 2 for name in mean}
+    return mean
+
+
+RIGHT = {
+    "07.1": [SHARES, {k: torch.tensor(v) for k, v in SHARES.items()}],
+    "07.2": [keep_best, keep_all],
+    "07.3": [
+        (WAVES, WAVES * 1.02),
+        [WAVES.tolist(), (WAVES[:70] + 0.003).tolist()],
+        (torch.tensor(WAVES), torch.tensor(WAVES) * 0.98),
+    ],
+    "07.4": [average, average_in_place],
+}
+WRONG = {
+    "07.1": [
+        (SHARES | {"nothing": 0.4}, "With everything restored, 40%"),
+        (SHARES | {"random": 0.0}, 'Without "random", no weight differs'),
+        (SHARES | {"optimizer": 98.0}, "A share lies between 0 and 1"),
+        (SHARES | {"random": 0.001}, "Do you compare all weights"),
+        ({"nothing": 0}, "lacks 'random', 'optimizer'"),
+    ],
+    "07.2": [
+        (keep_views, "weights of the last epoch"),
+        (keep_worst, "weights of epoch 1, whose accuracy is 0.5"),
+        (stop_early, "Only 1 of the five epochs"),
+        (lambda model, epochs: max(epochs), "should return a state dict"),
+        (lambda model, epochs: list(epochs) and {}, "has the names []"),
+    ],
+    "07.3": [
+        ((WAVES, WAVES), "needs a new optimizer"),
+        ((WAVES + 2, WAVES + 2.1), "did the run begin from the trained weights"),
+        ((WAVES, WAVES * np.linspace(1, 2, 70)), "more than a lost velocity costs"),
+        ((WAVES[:10], WAVES[:10]), "has the shape (10,)"),
+        ((WAVES, WAVES + 0.2), "begin with the same weights"),
+        (WAVES, "should be 2 values, but has 70"),
+    ],
+    "07.4": [
+        (lambda paths: dicts_of(paths)[-1], "that of the last file"),
+        (lambda p: {k: len(p) * v for k, v in average(p).items()}, "is the sum"),
+        (running_mean, "Add all, then divide once"),
+        (lambda paths: dicts_of(paths), "should return a state dict"),
+        (lambda p: {f"net.{k}": v for k, v in average(p).items()}, "have the names"),
+        (lambda paths: torch.load(paths[0], weights_only=True), "raises `"),
+    ],
+}
+EMPTY = {
+    "07.1": [dict.fromkeys(SHARES)],
+    "07.2": [stub],
+    "07.3": [(None, None), ([], [])],
+    "07.4": [stub],
+}
+
+test_right, test_wrong, test_empty, test_all = of_chapter("07", RIGHT, WRONG, EMPTY)
