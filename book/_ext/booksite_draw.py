@@ -1,0 +1,138 @@
+"""The page "Draw a digit": its parts, and the network of chapter 5 as a script.
+
+The page computes in the reader's browser (``book/_static/draw.js``). The
+network's parameters and some test digits come from the build: written into a
+script, because a page that is opened from a folder may not fetch other files.
+"""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.osutil import relative_uri
+
+SCRIPT = "_static/draw-network.js"
+PARTS = ("pad", "layers")
+NUM_MISREAD = 6
+
+
+class DrawPart(nodes.General, nodes.Element):
+    """Stands where a part of the page will be."""
+
+
+class DrawPartDirective(SphinxDirective):
+    """``{draw} pad`` and ``{draw} layers``: the two parts of the page."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Leave a placeholder, and note that this page needs the network."""
+        part = self.arguments[0]
+        if part not in PARTS:
+            raise self.error(f"draw {part}: it must be one of {', '.join(PARTS)}")
+        self.env.metadata[self.env.docname]["draws"] = True
+        return [DrawPart(part=part)]
+
+
+def write_parts(app, doctree, docname) -> None:
+    """Put the parts of the page into its tree."""
+    for placeholder in list(doctree.findall(DrawPart)):
+        static = relative_uri(app.builder.get_target_uri(docname), "_static/")
+        html = app.builder.templates.render(
+            f"draw-{placeholder['part']}.html",
+            {"static": static.rstrip("/"), "misread": NUM_MISREAD},
+        )
+        placeholder.replace_self(nodes.raw("", html, format="html"))
+
+
+def write_network(app, exception) -> None:
+    """Write the script with the network, if a page needs it and it is not there.
+
+    Its first line names all that it depends on.
+    """
+    pages = app.env.metadata.values() if app.env else ()
+    if exception or app.builder.name != "html" or not any("draws" in p for p in pages):
+        return
+    # The results of notebooks are kept under a name that follows from helpers/
+    # and the installed versions; see booksite.execution_key.
+    digest = hashlib.sha256(Path(app.config.nb_execution_cache_path).name.encode())
+    digest.update(Path(__file__).read_bytes())
+    first_line = f"// Written by the build of the book, from {digest.hexdigest()[:16]}."
+    path = Path(app.outdir, SCRIPT)
+    if path.is_file() and path.read_text("utf-8").startswith(first_line):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{first_line}\n{network_script()}", "utf-8")
+
+
+def network_script() -> str:
+    """Return JavaScript that defines the trained network and the test digits."""
+    from helpers import data
+    from helpers.train import trained_model
+
+    model, _ = trained_model("dropout")
+    weights = {
+        name: {"shape": list(values.shape), "values": encode(values, "<f4")}
+        for name, values in model.state_dict().items()
+    }
+    chosen, num_misread = samples(model, data.mnist("test"))
+    content = {
+        "mean": data.MNIST_MEAN,
+        "std": data.MNIST_STD,
+        "weights": weights,
+        "samples": chosen,
+        "num_misread": num_misread,
+    }
+    return f"const NETWORK = {json.dumps(content)};\n"
+
+
+def encode(values, dtype: str) -> str:
+    """Return a tensor's numbers as base64."""
+    return base64.b64encode(values.numpy().astype(dtype).tobytes()).decode()
+
+
+def samples(model, test) -> tuple[list[dict], int]:
+    """Choose test digits, and count those that the network misreads.
+
+    The chosen are one of each class, the first that is read right, and then the
+    mistakes that the network is most sure of, each of another class.
+    """
+    import torch
+
+    from helpers import data
+
+    images = (test.data[:, None].float() / 255 - data.MNIST_MEAN) / data.MNIST_STD
+    with torch.no_grad():
+        logits = torch.cat([model(batch) for batch in images.split(1_000)])
+    sure, said = logits.softmax(dim=1).max(dim=1)
+    right = said == test.targets
+    chosen = [
+        torch.nonzero(right & (test.targets == label))[0].item() for label in range(10)
+    ]
+    wrong = torch.nonzero(~right)[:, 0]
+    wrong = wrong[sure[wrong].argsort(descending=True)]
+    misread: dict[int, int] = {}
+    for index in wrong.tolist():
+        misread.setdefault(test.targets[index].item(), index)
+    chosen += list(misread.values())[:NUM_MISREAD]
+    described = [
+        {
+            "index": index,
+            "label": test.targets[index].item(),
+            "pixels": encode(test.data[index], "u1"),
+        }
+        for index in chosen
+    ]
+    return described, len(wrong)
+
+
+def setup(app) -> dict:
+    """Connect all of the above to Sphinx."""
+    app.add_node(DrawPart)
+    app.add_directive("draw", DrawPartDirective)
+    app.connect("doctree-resolved", write_parts)
+    app.connect("build-finished", write_network)
+    return {"parallel_read_safe": False, "parallel_write_safe": False}

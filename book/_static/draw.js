@@ -1,0 +1,517 @@
+// "Draw a digit": the network of chapter 5 in plain JavaScript, and the page
+// around it. Functions that do what PyTorch or a chapter does have its names.
+// NETWORK, the trained network, comes from draw-network.js, which the build writes.
+"use strict";
+
+// A tensor is its shape and its values, one after the other, the last axis first.
+
+function tensor(shape, values) {
+  const length = shape.reduce((product, side) => product * side, 1);
+  return { shape, values: values ?? new Float32Array(length) };
+}
+
+function bytes(base64) {
+  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+}
+
+/** Turn the parameters from text into tensors, under the names of state_dict(). */
+function load_state_dict(weights) {
+  const state = {};
+  for (const [name, { shape, values }] of Object.entries(weights)) {
+    state[name] = tensor(shape, new Float32Array(bytes(values).buffer));
+  }
+  return state;
+}
+
+// The layers (chapter 4), for one image instead of a batch ----------------------
+
+/** Slide each kernel over the image: (in, height, width) to (out, height', width'). */
+function conv2d(x, weight, bias) {
+  const [inChannels, height, width] = x.shape;
+  const [outChannels, , size] = weight.shape; // kernels are square
+  const out = tensor([outChannels, height - size + 1, width - size + 1]);
+  const [, rows, columns] = out.shape;
+  let next = 0;
+  for (let channel = 0; channel < outChannels; channel++) {
+    for (let top = 0; top < rows; top++) {
+      for (let left = 0; left < columns; left++) {
+        // Multiply the kernel with the window under it, and add everything up.
+        let sum = bias.values[channel];
+        let k = channel * inChannels * size * size;
+        for (let c = 0; c < inChannels; c++) {
+          for (let y = top; y < top + size; y++) {
+            const row = (c * height + y) * width + left;
+            for (let i = 0; i < size; i++) sum += weight.values[k++] * x.values[row + i];
+          }
+        }
+        out.values[next++] = sum;
+      }
+    }
+  }
+  return out;
+}
+
+/** Keep the largest number of every square of `size` by `size`. */
+function max_pool2d(x, size) {
+  const [channels, height, width] = x.shape;
+  const out = tensor([channels, Math.floor(height / size), Math.floor(width / size)]);
+  const [, rows, columns] = out.shape;
+  let next = 0;
+  for (let c = 0; c < channels; c++) {
+    for (let top = 0; top < rows; top++) {
+      for (let left = 0; left < columns; left++) {
+        let largest = -Infinity;
+        for (let y = size * top; y < size * (top + 1); y++) {
+          for (let i = size * left; i < size * (left + 1); i++) {
+            largest = Math.max(largest, x.values[(c * height + y) * width + i]);
+          }
+        }
+        out.values[next++] = largest;
+      }
+    }
+  }
+  return out;
+}
+
+/** Replace what is below zero by zero. */
+function relu(x) {
+  return tensor(x.shape, x.values.map((value) => Math.max(value, 0)));
+}
+
+/** Weigh all inputs, once for every output: x @ weight.T + bias. */
+function linear(x, weight, bias) {
+  const [outputs, inputs] = weight.shape;
+  const out = tensor([outputs]);
+  for (let o = 0; o < outputs; o++) {
+    let sum = bias.values[o];
+    for (let i = 0; i < inputs; i++) sum += weight.values[o * inputs + i] * x.values[i];
+    out.values[o] = sum;
+  }
+  return out;
+}
+
+/** Turn logits into probabilities. Taking the largest off first avoids overflow. */
+function softmax(logits) {
+  const largest = Math.max(...logits.values);
+  const powers = Array.from(logits.values, (logit) => Math.exp(logit - largest));
+  const sum = powers.reduce((total, power) => total + power);
+  return tensor(logits.shape, Float32Array.from(powers, (power) => power / sum));
+}
+
+/** DropoutNet.forward in evaluation mode, in which dropout does nothing. */
+function forward(state, image) {
+  const out = {};
+  out.conv1 = conv2d(image, state["conv1.weight"], state["conv1.bias"]);
+  out.pool1 = relu(max_pool2d(out.conv1, 2));
+  out.conv2 = conv2d(out.pool1, state["conv2.weight"], state["conv2.bias"]);
+  out.pool2 = relu(max_pool2d(out.conv2, 2)); // its values are flat already
+  out.fc1 = relu(linear(out.pool2, state["fc1.weight"], state["fc1.bias"]));
+  out.logits = linear(out.fc1, state["fc2.weight"], state["fc2.bias"]);
+  out.probabilities = softmax(out.logits);
+  return out;
+}
+
+/** Shift and stretch as the training images were: mean 0, standard deviation 1. */
+function normalize(pixels, mean, std) {
+  return tensor(pixels.shape, pixels.values.map((value) => (value - mean) / std));
+}
+
+// Preparation (chapter 6) -------------------------------------------------------
+// A picture here is { height, width, values }: ink in [0, 1], paper 0. The steps
+// are those of helpers.data.prepare_digit, which has more of them, for photographs.
+
+/** Cut away the empty rows and columns around the ink; null if there is none. */
+function crop({ height, width, values }) {
+  let top = height, bottom = -1, left = width, right = -1;
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      if (values[i] <= 0.1) continue;
+      top = Math.min(top, y);
+      bottom = y;
+      left = Math.min(left, x);
+      right = Math.max(right, x);
+    }
+  }
+  if (bottom < 0) return null;
+  const out = { height: bottom - top + 1, width: right - left + 1 };
+  out.values = new Float32Array(out.height * out.width);
+  for (let y = 0; y < out.height; y++) {
+    const start = (top + y) * width + left;
+    out.values.set(values.subarray(start, start + out.width), y * out.width);
+  }
+  return out;
+}
+
+/** Scale the longer side to `side` pixels, in proportion. */
+function scale(ink, side) {
+  const factor = side / Math.max(ink.height, ink.width);
+  const height = Math.max(1, roundToEven(ink.height * factor));
+  const width = Math.max(1, roundToEven(ink.width * factor));
+  return transpose(shrink(transpose(shrink(ink, width)), height));
+}
+
+/** Make rows shorter: each new pixel is the mean of those whose centers lie in it.
+ *
+ * Whether a center on the edge between two counts for one or the other is a matter
+ * of rounding. So the arithmetic is that of Pillow's BOX, to the letter.
+ */
+function shrink({ height, width, values }, newWidth) {
+  const out = new Float32Array(height * newWidth);
+  const step = width / newWidth;
+  for (let x = 0; x < newWidth; x++) {
+    const middle = (x + 0.5) * step;
+    const place = (i) => (i - middle + 0.5) * (1 / step); // within it: -0.5 to 0.5
+    let first = Math.trunc(middle - 0.5 * step + 0.5);
+    let end = Math.min(Math.trunc(middle + 0.5 * step + 0.5), width);
+    if (place(first) <= -0.5) first++;
+    if (place(end - 1) > 0.5) end--;
+    for (let y = 0; y < height; y++) {
+      let sum = 0;
+      for (let i = first; i < end; i++) sum += values[y * width + i];
+      out[y * newWidth + x] = sum / (end - first);
+    }
+  }
+  return { height, width: newWidth, values: out };
+}
+
+function transpose({ height, width, values }) {
+  const out = new Float32Array(values.length);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) out[x * height + y] = values[y * width + x];
+  }
+  return { height: width, width: height, values: out };
+}
+
+/** Round as Python does: a half goes to the even number. */
+function roundToEven(number) {
+  const floor = Math.floor(number);
+  if (number - floor !== 0.5) return Math.round(number);
+  return floor % 2 ? floor + 1 : floor;
+}
+
+/** Place the digit in a field of 28 by 28, its center of mass in the middle. */
+function center({ height, width, values }) {
+  const rows = new Float64Array(height), columns = new Float64Array(width);
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      rows[y] += values[i];
+      columns[x] += values[i];
+    }
+  }
+  const [top, left] = [rows, columns].map((mass) => {
+    let sum = 0, moment = 0;
+    mass.forEach((m, i) => { sum += m; moment += m * (i + 0.5); });
+    return Math.min(Math.max(roundToEven(14.5 - moment / sum), 0), 28 - mass.length);
+  });
+  const field = tensor([1, 28, 28]);
+  for (let y = 0; y < height; y++) {
+    field.values.set(values.subarray(y * width, (y + 1) * width), (top + y) * 28 + left);
+  }
+  return field;
+}
+
+/** From a picture to a digit as MNIST has them, (1, 28, 28); null for empty paper. */
+function prepare_digit(picture) {
+  const ink = crop(picture);
+  return ink && center(scale(ink, 20));
+}
+
+// The pen -----------------------------------------------------------------------
+// A drawing is a list of strokes, a stroke a list of points [x, y] in a square
+// field of 400 by 400.
+
+const FIELD = 400;
+const PEN = 26;
+const MARGIN = 40; // of the picture around the field, for a pen wider than PEN
+
+/** Draw strokes as smooth lines: curves through the middles between the points. */
+function drawStrokes(context, strokes, pen) {
+  context.lineWidth = pen;
+  context.lineCap = context.lineJoin = "round";
+  for (const points of strokes) {
+    context.beginPath();
+    context.moveTo(...points[0]);
+    for (let i = 1; i < points.length - 1; i++) {
+      const [x, y] = points[i], [nextX, nextY] = points[i + 1];
+      context.quadraticCurveTo(x, y, (x + nextX) / 2, (y + nextY) / 2);
+    }
+    const [x, y] = points.at(-1);
+    context.lineTo(x + 0.01, y); // even one point alone is a line, and leaves a dot
+    context.stroke();
+  }
+}
+
+/** How wide a pen must be for a drawing of this size to get strokes as in MNIST.
+ *
+ * They are about 2.5 of 20 pixels wide there. Without this, a large drawing would
+ * get thin strokes, and the loops of a small one would fill with ink.
+ */
+function penFor(strokes, share = 2.5 / 20) {
+  const points = strokes.flat();
+  const size = (axis) => {
+    const places = points.map((point) => point[axis]);
+    return Math.max(...places) - Math.min(...places);
+  };
+  // The picture is as large as the line's way plus one pen.
+  const pen = share / (1 - share) * Math.max(size(0), size(1));
+  return Math.max(pen, 20); // a dot must not be enlarged later
+}
+
+// The page ----------------------------------------------------------------------
+
+{
+  const find = (id) => document.getElementById(id);
+  const drawing = find("drawing"), seen = find("seen"), verdict = find("verdict");
+  const radios = [...document.querySelectorAll("input[name=sample]")];
+  const state = load_state_dict(NETWORK.weights);
+
+  // What is shown: a drawing or, while that is empty, a test digit or nothing.
+  let strokes = [];
+  let sample = null;
+
+  const picture = document.createElement("canvas"); // what a PNG file would hold
+  picture.width = picture.height = FIELD + 2 * MARGIN;
+  const paper = picture.getContext("2d", { willReadFrequently: true });
+  const values = new Float32Array(picture.width * picture.height); // the ink in it
+
+  /** Draw the strokes black on white, as the preparation expects, and read the ink. */
+  function readInk() {
+    paper.setTransform(1, 0, 0, 1, 0, 0);
+    paper.fillStyle = "white";
+    paper.fillRect(0, 0, picture.width, picture.height);
+    paper.translate(MARGIN, MARGIN);
+    if (strokes.length) drawStrokes(paper, strokes, penFor(strokes));
+    const { width, height, data } = paper.getImageData(0, 0, picture.width, picture.height);
+    for (let i = 0; i < values.length; i++) values[i] = 1 - data[4 * i] / 255;
+    return { width, height, values };
+  }
+
+  function samplePixels({ pixels }) {
+    return tensor([1, 28, 28], Float32Array.from(bytes(pixels), (level) => level / 255));
+  }
+
+  // Pictures of numbers
+
+  const GRAY = { below: [0, 0, 0], zero: [0, 0, 0], above: [255, 255, 255] };
+  let colors; // of the key below the heading; they follow light and dark
+  let ink;
+
+  function readColors() {
+    const parts = (color) => color.match(/[\d.]+/g).map(Number); // of "rgb(1, 2, 3)"
+    const swatch = (name) => document.querySelector(`#layers .key .${name}`);
+    colors = {};
+    for (const name of ["below", "zero", "above"]) {
+      colors[name] = parts(getComputedStyle(swatch(name)).backgroundColor);
+    }
+    ink = parts(getComputedStyle(drawing).color);
+  }
+
+  /** Paint numbers pixel by pixel: zero plain, the largest in full color. */
+  function paint(canvas, values, width, largest, { below, zero, above }) {
+    const height = values.length / width;
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
+    const image = new ImageData(canvas.width, canvas.height);
+    values.forEach((value, i) => {
+      const full = value < 0 ? below : above;
+      const share = Math.abs(value) / (largest || 1);
+      for (let c = 0; c < 3; c++) {
+        image.data[4 * i + c] = zero[c] + share * (full[c] - zero[c]);
+      }
+      image.data[4 * i + 3] = 255;
+    });
+    // A graphics card would only slow down pictures as small as these.
+    canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0);
+  }
+
+  const largestOf = (values) => values.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+
+  /** Show a layer's maps, all on one scale, and the range of their numbers. */
+  function showMaps(name, { shape, values }) {
+    const canvases = document.querySelectorAll(`#${name} canvas`);
+    const size = values.length / canvases.length;
+    const width = shape.length > 1 ? shape.at(-1) : size;
+    const largest = largestOf(values);
+    canvases.forEach((canvas, i) => {
+      const map = values.subarray(i * size, (i + 1) * size);
+      paint(canvas, map, width, largest, colors);
+    });
+    const range = document.querySelector(`#${name} .range`);
+    range.textContent = `Here from ${number(Math.min(...values))} to ${number(Math.max(...values))}.`;
+  }
+
+  function number(value) {
+    const rounded = Math.round(10 * value) / 10 || 0; // not minus zero
+    return rounded.toFixed(1).replace("-", "\u2212");
+  }
+
+  function percent(probability, over, under) {
+    if (probability >= 0.995) return `${over}99\u00a0%`;
+    if (probability < 0.005) return `${under}1\u00a0%`;
+    return `${Math.round(100 * probability)}\u00a0%`;
+  }
+
+  /** Fill a table of ten bars. Each bar begins where the number zero is. */
+  function showBars(id, values, texts) {
+    const low = Math.min(0, ...values), span = Math.max(0, ...values) - low || 1;
+    const best = values.indexOf(Math.max(...values));
+    document.querySelectorAll(`#${id} tr`).forEach((row, i) => {
+      const bar = row.querySelector(".bar span");
+      bar.style.left = `${100 * (Math.min(values[i], 0) - low) / span}%`;
+      bar.style.width = `${100 * Math.abs(values[i]) / span}%`;
+      row.lastElementChild.textContent = texts[i];
+      row.classList.toggle("best", texts[i] !== "" && i === best);
+      row.classList.toggle("below", values[i] < 0);
+    });
+  }
+
+  function showDrawing() {
+    const context = drawing.getContext("2d");
+    const zoom = drawing.width / FIELD;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, drawing.width, drawing.height);
+    context.strokeStyle = `rgb(${ink})`;
+    if (sample) {
+      // The pixels themselves, in the ink's color.
+      const image = new ImageData(28, 28);
+      bytes(sample.pixels).forEach((level, i) => image.data.set([...ink, level], 4 * i));
+      const small = document.createElement("canvas");
+      small.width = small.height = 28;
+      small.getContext("2d").putImageData(image, 0, 0);
+      context.imageSmoothingEnabled = false;
+      context.drawImage(small, 0, 0, drawing.width, drawing.height);
+    }
+    context.scale(zoom, zoom);
+    drawStrokes(context, strokes, PEN);
+  }
+
+  /** Everything on the page that follows from the drawing. */
+  function show() {
+    showDrawing();
+    const pixels = sample ? samplePixels(sample) : prepare_digit(readInk());
+    paint(seen, pixels?.values ?? new Float32Array(784), 28, 1, GRAY);
+    const image = normalize(pixels ?? tensor([1, 28, 28]), NETWORK.mean, NETWORK.std);
+    const out = forward(state, image);
+    for (const name of ["conv1", "pool1", "conv2", "pool2", "fc1"]) showMaps(name, out[name]);
+    showBars("logits", [...out.logits.values], Array.from(out.logits.values, number));
+    // The network would answer for an empty field, too. Nobody has asked it, though.
+    const probabilities = [...out.probabilities.values];
+    showBars("probabilities", pixels ? probabilities : Array(10).fill(0),
+      probabilities.map((p) => (pixels ? percent(p, "> ", "< ") : "")));
+    announce(...(pixels ? answer(probabilities) : ["The field is empty. Draw a digit, or choose one."]));
+  }
+
+  /** Say which digit it is, how surely, and what comes next; and what was chosen. */
+  function answer(probabilities) {
+    const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
+    const [first, next] = order.map((digit) => percent(probabilities[digit], "over ", "under "));
+    const strong = document.createElement("strong");
+    strong.textContent = order[0];
+    const chosen = document.createElement("small");
+    if (sample) chosen.textContent = ` (Test digit ${sample.index}, a ${sample.label}.)`;
+    return ["The network says ", strong, `, ${first}; next ${order[1]}, ${next}.`, chosen];
+  }
+
+  // A screen reader reads this line whenever it changes: wait until the pen rests.
+  let waiting;
+  function announce(...content) {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => verdict.replaceChildren(...content), 250);
+  }
+
+  // However many moves of the pen arrive, the page is computed once a frame.
+  let scheduled = false;
+  function change() {
+    if (scheduled) return;
+    scheduled = true;
+    requestAnimationFrame(() => { scheduled = false; show(); });
+  }
+
+  function choose(chosen) {
+    sample = chosen;
+    strokes = [];
+    radios.forEach((radio, i) => { radio.checked = NETWORK.samples[i] === sample; });
+    change();
+  }
+
+  // Drawing
+
+  let pointer = null; // the one that draws; a palm that follows does not
+
+  function place({ clientX, clientY }) {
+    const box = drawing.getBoundingClientRect();
+    const inField = (share) => Math.min(Math.max(share, 0), 1) * FIELD;
+    return [inField((clientX - box.left) / box.width), inField((clientY - box.top) / box.height)];
+  }
+
+  drawing.addEventListener("pointerdown", (event) => {
+    if (pointer !== null || event.button !== 0) return;
+    pointer = event.pointerId;
+    drawing.setPointerCapture(pointer);
+    if (sample) choose(null);
+    strokes.push([place(event)]);
+    change();
+  });
+  drawing.addEventListener("pointermove", (event) => {
+    if (event.pointerId !== pointer) return;
+    // Between two frames a pen may have been in several places.
+    const events = event.getCoalescedEvents?.() ?? [];
+    strokes.at(-1).push(...(events.length ? events : [event]).map(place));
+    change();
+  });
+  for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) {
+    drawing.addEventListener(type, (event) => {
+      if (event.pointerId === pointer) pointer = null;
+    });
+  }
+
+  find("undo").addEventListener("click", () => {
+    if (sample) choose(null);
+    strokes.pop();
+    change();
+  });
+  find("clear").addEventListener("click", () => choose(null));
+  find("save").addEventListener("click", () => {
+    if (!strokes.length) {
+      announce("There is no drawing to save.");
+      return;
+    }
+    readInk();
+    picture.toBlob((blob) => {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(blob);
+      link.download = "my-digit.png";
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    });
+  });
+
+  // Test digits
+
+  radios.forEach((radio, i) => {
+    const chosen = NETWORK.samples[i];
+    radio.addEventListener("change", () => choose(chosen));
+    const label = radio.labels[0];
+    label.querySelector(".name").textContent = chosen.label;
+    paint(label.querySelector("canvas"), samplePixels(chosen).values, 28, 1, GRAY);
+  });
+  find("misread").textContent = NETWORK.num_misread;
+
+  // Light and dark
+
+  function changeColors() {
+    readColors();
+    showMaps("kernels", state["conv1.weight"]);
+    change();
+  }
+
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changeColors);
+  new MutationObserver(changeColors)
+    .observe(document.documentElement, { attributeFilter: ["data-theme"] });
+
+  // Show it all.
+
+  for (const id of ["pad", "layers"]) find(id).hidden = false;
+  changeColors();
+  choose(NETWORK.samples[2]);
+}

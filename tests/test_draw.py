@@ -1,0 +1,457 @@
+"""The page "Draw a digit": its script, its network, and how it is used.
+
+It is tested in the built site, as in test_site.py, in a real browser.
+"""
+
+import base64
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from book_files import ROOT
+from browser import Visit, axe_violations, chromium, missing, served
+
+from helpers import data
+from helpers.models import DropoutNet
+from helpers.train import trained_model
+
+sys.path.append(str(ROOT / "book" / "_ext"))
+booksite_draw = pytest.importorskip("booksite_draw")
+
+SITE = Path(os.environ.get("BOOK_SITE", ROOT / "_build" / "html")).resolve()
+PAGE = SITE / "book" / "draw.html"
+SCRIPT = SITE / booksite_draw.SCRIPT
+PHONE = {"width": 360, "height": 740}
+
+# Lines through points "xy" of a field of 10 by 10; a comma lifts the pen.
+DIGITS = {
+    0: "50 21 14 17 59 87 84 72 50",
+    1: "60 49",
+    2: "13 21 50 71 73 55 19 89",
+    3: "11 40 71 73 44 75 77 59 28",
+    4: "30 15 85,72 69",
+    5: "70 30 24 54 76 77 49 18",
+    6: "70 42 26 38 59 78 66 45 27",
+    7: "10 80 49",
+    8: "54 32 31 50 71 73 36 28 59 78 76 54",
+    9: "73 44 23 21 40 61 73 59",
+}
+
+
+# The extension ----------------------------------------------------------------
+
+
+def parse(script):
+    """Return what a script with the network defines."""
+    return json.loads(re.search(r"^const NETWORK = (.*);$", script, re.M)[1])
+
+
+def state_dict(network):
+    """Return its parameters as PyTorch takes them."""
+    return {
+        name: torch.from_numpy(
+            np.frombuffer(base64.b64decode(part["values"]), "<f4").copy()
+        ).reshape(part["shape"])
+        for name, part in network["weights"].items()
+    }
+
+
+def normalized(pixels):
+    return (pixels - data.MNIST_MEAN) / data.MNIST_STD
+
+
+@pytest.fixture(scope="module")
+def network():
+    return parse(booksite_draw.network_script())
+
+
+def test_script_holds_the_trained_network(network):
+    model, _ = trained_model("dropout")
+    written = state_dict(network)
+    assert list(written) == list(model.state_dict())
+    for name, values in model.state_dict().items():
+        assert torch.equal(written[name], values), name
+
+
+def test_samples_are_test_digits(network):
+    test = data.mnist("test")
+    model, _ = trained_model("dropout")
+    samples = network["samples"]
+    assert [sample["label"] for sample in samples[:10]] == list(range(10))
+    assert len(samples) == 10 + booksite_draw.NUM_MISREAD
+    for place, sample in enumerate(samples):
+        pixels = base64.b64decode(sample["pixels"])
+        image = test.data[sample["index"]]
+        assert pixels == image.numpy().tobytes()
+        assert sample["label"] == test.targets[sample["index"]]
+        scores = model(normalized(image[None, None].float() / 255))
+        assert (scores.argmax() == sample["label"]) == (place < 10)
+    assert 100 < network["num_misread"] < 400
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+    """What `write_network` uses of a Sphinx application with one page that draws."""
+    monkeypatch.setattr(booksite_draw, "network_script", lambda: "const NETWORK = 1;\n")
+    return SimpleNamespace(
+        builder=SimpleNamespace(name="html"),
+        config=SimpleNamespace(nb_execution_cache_path="cache/a1b2"),
+        env=SimpleNamespace(metadata={"book/draw": {"draws": True}, "book/a": {}}),
+        outdir=tmp_path,
+    )
+
+
+def test_network_is_written_once(app, monkeypatch):
+    path = app.outdir / booksite_draw.SCRIPT
+    booksite_draw.write_network(app, None)
+    first = path.read_text("utf-8")
+    assert first.endswith("\nconst NETWORK = 1;\n")
+    monkeypatch.setattr(booksite_draw, "network_script", lambda: "const NETWORK = 2;\n")
+    booksite_draw.write_network(app, None)
+    assert path.read_text("utf-8") == first, "nothing has changed"
+    app.config.nb_execution_cache_path = "cache/c3d4"
+    booksite_draw.write_network(app, None)
+    assert path.read_text("utf-8").endswith("\nconst NETWORK = 2;\n")
+
+
+def test_network_is_not_written_without_need(app):
+    path = app.outdir / booksite_draw.SCRIPT
+    booksite_draw.write_network(app, ValueError("the build has failed"))
+    app.builder.name = "singlehtml"
+    booksite_draw.write_network(app, None)
+    app.builder.name = "html"
+    app.env.metadata = {"book/a": {}}
+    booksite_draw.write_network(app, None)
+    assert not path.exists()
+
+
+# In a browser -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not PAGE.is_file():
+        missing(f"the built page {PAGE}: jupyter-book build .")
+    with chromium() as program:
+        yield program
+
+
+@pytest.fixture(scope="module")
+def address():
+    with served(SITE) as url:
+        yield url
+
+
+@pytest.fixture
+def visit(browser):
+    """Open the page with options such as color_scheme="dark"."""
+    contexts = []
+
+    def make(url, **options):
+        contexts.append(browser.new_context(**options))
+        seen = Visit(contexts[-1].new_page())
+        seen.open(url)
+        expect_verdict(seen.page, "The network says")
+        return seen
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def page(visit, address):
+    return visit(address + "book/draw.html").page
+
+
+def expect_verdict(page, text):
+    """Wait until the line that a screen reader reads holds a text."""
+    page.wait_for_function(
+        "text => document.getElementById('verdict').textContent.includes(text)",
+        arg=text,
+    )
+
+
+def empty(page):
+    page.click("#clear")
+    expect_verdict(page, "The field is empty")
+
+
+def draw(page, code, left=0.25, top=0.15, size=0.7, slant=0.0):
+    """Draw with the mouse; places and sizes are shares of the field's side."""
+    field = page.locator("#drawing")
+    field.scroll_into_view_if_needed()
+    box = field.bounding_box()
+    for stroke in code.split(","):
+        for i, (x, y) in enumerate(map(list, stroke.split())):
+            down, right = int(y) / 9, int(x) / 9
+            x = box["x"] + box["width"] * (left + size * (right - slant * (down - 1)))
+            y = box["y"] + box["height"] * (top + size * down)
+            page.mouse.move(x, y, steps=4 if i else 1)
+            if i == 0:
+                page.mouse.down()
+        page.mouse.up()
+
+
+def shown(page):
+    """Return the 28x28 pixels that the page shows as what the network sees."""
+    levels = page.evaluate(
+        """() => [...document.getElementById("seen").getContext("2d")
+            .getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 0)"""
+    )
+    return torch.tensor(levels).reshape(1, 28, 28) / 255
+
+
+def said(page):
+    """Return the digit that has the longest bar."""
+    return page.locator("#probabilities .best th").inner_text()
+
+
+def test_logits_equal_those_of_pytorch(page):
+    model = DropoutNet().eval()
+    model.load_state_dict(state_dict(parse(SCRIPT.read_text("utf-8"))))
+    digits = data.mnist("test").data[:120]
+    with torch.no_grad():
+        expected = model(normalized(digits[:, None].float() / 255))
+    logits = page.evaluate(
+        """digits => {
+            const state = load_state_dict(NETWORK.weights);
+            return digits.map((levels) => {
+                const pixels = Float32Array.from(levels, (level) => level / 255);
+                const image = tensor([1, 28, 28], pixels);
+                const { mean, std } = NETWORK;
+                return [...forward(state, normalize(image, mean, std)).logits.values];
+            });
+        }""",
+        digits.flatten(start_dim=1).tolist(),
+    )
+    assert (torch.tensor(logits) - expected).abs().max() < 1e-4
+
+
+def test_layers_show_what_pytorch_computes(page):
+    """The range of each layer's numbers, and the probabilities, of a test digit."""
+    network = parse(SCRIPT.read_text("utf-8"))
+    model = DropoutNet().eval()
+    model.load_state_dict(state_dict(network))
+    index = next(s["index"] for s in network["samples"] if s["label"] == 4)
+    page.check("input[name=sample] >> nth=4")
+    expect_verdict(page, f"Test digit {index}, a 4.")
+    seen = {}
+    for name in ("conv1", "conv2", "fc1"):
+        layer = getattr(model, name)
+        layer.register_forward_hook(
+            lambda _, x, out, name=name: seen.update({name: out})
+        )
+    image = data.mnist("test").data[index][None, None].float() / 255
+    assert torch.equal((shown(page) * 255).round(), image[0] * 255)
+    with torch.no_grad():
+        logits = model(normalized(image))[0]
+    seen["fc1"] = seen["fc1"].relu()
+    for name, values in seen.items():
+        text = page.locator(f"#{name} .range").inner_text().replace("\u2212", "-")
+        low, high = map(float, re.findall(r"-?\d+\.\d", text))
+        assert low == pytest.approx(values.min().item(), abs=0.051), name
+        assert high == pytest.approx(values.max().item(), abs=0.051), name
+    texts = page.locator("#logits td:last-child").all_inner_texts()
+    written = torch.tensor([float(text.replace("\u2212", "-")) for text in texts])
+    assert (written - logits).abs().max() < 0.051
+    for share, text in zip(
+        logits.softmax(dim=0).tolist(),
+        page.locator("#probabilities td:last-child").all_inner_texts(),
+        strict=True,
+    ):
+        limit = re.search(r"\d+", text)[0]
+        assert abs(100 * share - int(limit)) <= (1 if text[0] in "<>" else 0.51)
+
+
+@pytest.mark.parametrize(
+    ("digit", "place"),
+    [
+        (5, {}),
+        (2, {"size": 0.2, "left": 0.05, "top": 0.7}),  # small, in a corner
+        (8, {"size": 0.9, "left": 0.08, "top": 0.05}),
+        (7, {"size": 0.4, "slant": 0.3}),
+        (4, {"size": 1.3, "left": -0.05, "top": 0.02}),  # beyond the field's edge
+    ],
+)
+def test_prepared_like_digit_from_file(page, tmp_path, digit, place):
+    """The PNG that the page saves, read in Python, gives the pixels it shows."""
+    empty(page)
+    draw(page, DIGITS[digit], **place)
+    expect_verdict(page, "The network says")
+    with page.expect_download() as download:
+        page.click("#save")
+    assert download.value.suggested_filename == "my-digit.png"
+    path = tmp_path / "my-digit.png"
+    download.value.save_as(path)
+    difference = (shown(page) - data.digit_from_file(path)).abs().max()
+    assert difference < 0.51 / 255, "more than the rounding to 256 levels"
+
+
+@pytest.mark.parametrize("digit", [0, 1, 7])
+def test_drawn_digit_is_read(page, digit):
+    empty(page)
+    draw(page, DIGITS[digit])
+    expect_verdict(page, f"The network says {digit}, ")
+    assert said(page) == str(digit)
+
+
+def test_small_large_and_slanted_digits_are_read(page):
+    places = [
+        {"size": 0.15, "left": 0.8, "top": 0.8},
+        {"size": 0.95, "left": 0.1, "top": 0.02},
+        {"size": 0.5, "slant": 0.25},
+    ]
+    right = 0
+    for digit in range(2, 8):
+        empty(page)
+        draw(page, DIGITS[digit], **places[digit % 3])
+        expect_verdict(page, "The network says")
+        right += said(page) == str(digit)
+    assert right >= 4  # of 6
+
+
+def test_finger(visit, address):
+    """A finger draws, and does not scroll the page."""
+    page = visit(address + "book/draw.html", viewport=PHONE, has_touch=True).page
+    field = page.locator("#drawing")
+    field.scroll_into_view_if_needed()
+    box = field.bounding_box()
+    session = page.context.new_cdp_session(page)
+    before = page.evaluate("scrollY")
+    for i in range(20):
+        point = {
+            "x": box["x"] + box["width"] * (0.5 - 0.005 * i),
+            "y": box["y"] + box["height"] * (0.15 + 0.035 * i),
+        }
+        kind = "touchMove" if i else "touchStart"
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    expect_verdict(page, "The network says 1, ")
+    assert page.evaluate("scrollY") == before
+
+
+def test_keyboard_alone(page):
+    """Tab to the test digits, choose with arrow keys, then clear."""
+    page.focus("#save")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.name") == "sample"
+    samples = parse(SCRIPT.read_text("utf-8"))["samples"]
+    for sample in (samples[3], samples[4]):
+        page.keyboard.press("ArrowRight")
+        expect_verdict(page, f"The network says {sample['label']}, ")
+        expect_verdict(page, f"Test digit {sample['index']}, a {sample['label']}.")
+    assert page.locator("#verdict").get_attribute("role") == "status"
+    for _ in range(5):
+        page.keyboard.press("ArrowLeft")  # around to the last, a misread one
+    last = samples[-1]
+    expect_verdict(page, f"Test digit {last['index']}, a {last['label']}.")
+    assert said(page) != str(last["label"])
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("document.activeElement.id") == "clear"
+    page.keyboard.press("Enter")
+    expect_verdict(page, "The field is empty")
+
+
+def test_clear_and_undo(page):
+    empty(page)
+    assert shown(page).sum() == 0
+    assert page.locator("#probabilities .best").count() == 0
+    assert page.locator("input[name=sample]:checked").count() == 0
+    draw(page, DIGITS[1])
+    expect_verdict(page, "The network says 1, ")
+    one = shown(page)
+    draw(page, "00 99")
+    page.wait_for_timeout(100)
+    assert not torch.equal(shown(page), one)
+    page.click("#undo")
+    expect_verdict(page, "The network says 1, ")
+    assert torch.equal(shown(page), one)
+    page.click("#undo")
+    expect_verdict(page, "The field is empty")
+    page.click("#undo")
+    page.click("#save")
+    expect_verdict(page, "no drawing to save")
+
+
+def test_drawing_takes_the_place_of_a_sample(page):
+    assert page.locator("input[name=sample]:checked").count() == 1
+    draw(page, DIGITS[1])
+    expect_verdict(page, "The network says 1, ")
+    assert page.locator("input[name=sample]:checked").count() == 0
+    assert "Test digit" not in page.locator("#verdict").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessible_and_quiet(visit, address, scheme):
+    """After drawing, too: axe finds nothing, no request and no complaint."""
+    seen = visit(address + "book/draw.html", color_scheme=scheme)
+    draw(seen.page, DIGITS[7])
+    expect_verdict(seen.page, "The network says 7, ")
+    assert axe_violations(seen.page) == []
+    assert seen.requests_elsewhere(address) == []
+    assert seen.complaints == []
+
+
+def test_colors_follow_the_theme(page):
+    corner = """() => [...document.querySelector("#conv2 canvas").getContext("2d")
+        .getImageData(0, 0, 8, 8).data]"""
+    before = page.evaluate(corner)
+    page.click("button.theme")
+    page.wait_for_function(
+        f"before => String(({corner})()) !== String(before)", arg=before
+    )
+
+
+def test_phone(visit, address):
+    page = visit(address + "book/draw.html", viewport=PHONE).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    box = page.locator("#drawing").bounding_box()
+    assert box["x"] >= 0
+    assert 280 <= box["width"] <= PHONE["width"]
+    assert box["width"] == pytest.approx(box["height"], abs=1)
+
+
+def test_from_a_folder(visit):
+    seen = visit(PAGE.as_uri())
+    empty(seen.page)
+    draw(seen.page, DIGITS[0])
+    expect_verdict(seen.page, "The network says 0, ")
+    assert seen.requests_elsewhere("file://") == []
+    assert seen.complaints == []
+
+
+def test_without_javascript(browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(PAGE.as_uri())
+    assert not page.locator("#pad").is_visible()
+    assert "needs JavaScript" in page.locator("main").inner_text()
+    context.close()
+
+
+def test_search_finds_it(browser):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(SITE.joinpath("search.html").as_uri() + "?q=draw")
+    hits = page.locator("#search-results li a")
+    hits.first.wait_for()
+    page.wait_for_function(
+        """[...document.querySelectorAll("#search-results li a")]
+            .some((link) => /book[/]draw.html/.test(link.href))"""
+    )
+    context.close()
+
+
+def test_script_is_on_this_page_only():
+    if not PAGE.is_file():
+        missing("the built page")
+    for path in SITE.glob("book/*.html"):
+        assert ("draw.js" in path.read_text("utf-8")) == (path == PAGE), path.name
