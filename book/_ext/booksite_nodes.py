@@ -44,13 +44,10 @@ def visit_image(self, node) -> None:
         write_image(self, node)
         return
     self.builder.images.pop(node["uri"], None)  # the original is not shown
-    folder = Path(self.builder.outdir, self.builder.imagedir)
-    folder.mkdir(parents=True, exist_ok=True)
-    address = {}
-    for theme, gray in FIGURE_GRAYS.items():
-        name = f"{path.stem[:16]}-{theme}.svg"
-        folder.joinpath(name).write_text(svg.replace(FIGURE_GRAY, gray), "utf-8")
-        address[theme] = posixpath.join(self.builder.imgpath, name)
+    address = {
+        theme: posixpath.join(self.builder.imgpath, name)
+        for theme, name in write_themes(self.builder, path.stem[:16], svg).items()
+    }
     self.body.append(
         f'<picture><source srcset="{address["dark"]}" '
         'media="(prefers-color-scheme: dark)">'
@@ -58,6 +55,18 @@ def visit_image(self, node) -> None:
     node["uri"] = address["light"]
     write_image(self, node)
     self.body.append("</picture>")
+
+
+def write_themes(builder, name: str, svg: str) -> dict[str, str]:
+    """Write a figure for light and for dark pages; return the files' names."""
+    folder = Path(builder.outdir, builder.imagedir)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {theme: f"{name}-{theme}.svg" for theme in FIGURE_GRAYS}
+    for theme, gray in FIGURE_GRAYS.items():
+        folder.joinpath(names[theme]).write_text(
+            svg.replace(FIGURE_GRAY, gray), "utf-8"
+        )
+    return names
 
 
 def write_image(self, node) -> None:

@@ -17,21 +17,42 @@ import nbformat
 # copies that lie in it.
 PAGES_BRANCH = "gh-pages"
 
+# The first minute of a copy: what to know, the installation, a place for files.
+FIRST_MINUTE = """\
+## The first minute in Colab
+
+Run the two cells below first.
+
+1. The first one installs the book's helpers, with the MNIST digits, and says
+   whether there is a GPU. If there is none, *Runtime > Change runtime type > T4
+   GPU* gives you one, and the cell has to run again.
+2. The second one chooses where your files go. What you save here vanishes with the
+   session. What lies in your Google Drive stays. *File > Save a copy in Drive*
+   keeps the notebook itself."""
+
 INSTALL = """\
-# Run this first. It installs the book's helpers, with the MNIST digits.
 %pip install --quiet "git+{repository}"
 import torch
 
-if torch.cuda.is_available():
-    print("GPU:", torch.cuda.get_device_name())
+if torch.accelerator.is_available():
+    print("There is a GPU:", torch.accelerator.current_accelerator().type)
 else:
-    print("No GPU here: Runtime > Change runtime type > T4 GPU gives you one.")
-    print("Every chapter runs without it, too; training takes longer.")"""
+    print("There is no GPU here. Every chapter runs without it, too.")"""
 
-DRIVE_NOTE = """\
-> **In Colab.** Files you save here vanish with the session. To keep them, run
-> `from google.colab import drive; drive.mount("/content/drive")` and save below
-> `/content/drive/MyDrive`. *File > Save a copy in Drive* keeps the notebook."""
+CHECKPOINTS = """\
+from pathlib import Path
+
+KEEP_IN_DRIVE = False  # True asks for your Google Drive
+
+CHECKPOINTS = Path("checkpoints")
+if KEEP_IN_DRIVE:
+    from google.colab import drive
+
+    drive.mount("/content/drive")
+    CHECKPOINTS = Path("/content/drive/MyDrive/pytorch-by-hand")
+CHECKPOINTS.mkdir(parents=True, exist_ok=True)
+print("Save with torch.save(model.state_dict(), CHECKPOINTS / 'digits.pt')")
+print("CHECKPOINTS is", CHECKPOINTS.resolve())"""
 
 
 def repository_address(root: Path) -> str:
@@ -131,10 +152,11 @@ def write_colab_copies(notebooks: list[Path], folder: Path, repository: str) -> 
                     r"\]\(([\w-]+)\.(ipynb|md)(#[^)]*)?\)", link, cell.source
                 )
         notebook.cells[:0] = [
+            nbformat.v4.new_markdown_cell(FIRST_MINUTE, id="colab-first-minute"),
             nbformat.v4.new_code_cell(
                 INSTALL.format(repository=repository), id="colab-install"
             ),
-            nbformat.v4.new_markdown_cell(DRIVE_NOTE, id="colab-drive"),
+            nbformat.v4.new_code_cell(CHECKPOINTS, id="colab-checkpoints"),
         ]
         notebook.metadata["accelerator"] = "GPU"
         nbformat.write(notebook, folder / path.name)

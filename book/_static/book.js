@@ -63,3 +63,40 @@ contents.addEventListener("click", (event) => {
 
 // In a long table of contents the open chapter is in view.
 contents.querySelector("li.current > a")?.scrollIntoView({ block: "nearest" });
+
+// Explorers (helpers/interactive.py): the controls choose one of the frames.
+function showFrame(explorer) {
+  let number = 0;
+  for (const control of explorer.querySelectorAll(".slider input, .choice")) {
+    if (control.matches("input")) {
+      const labels = control.dataset.labels.split("|");
+      number = number * labels.length + Number(control.value);
+      control.nextElementSibling.textContent = labels[control.value];
+      control.setAttribute("aria-valuetext", labels[control.value]);
+    } else {
+      const buttons = [...control.querySelectorAll("input")];
+      number = number * buttons.length + buttons.findIndex((button) => button.checked);
+    }
+  }
+  const frames = [...explorer.querySelectorAll(".frame")];
+  const image = frames[number].querySelector("img");
+  const says = explorer.querySelector(".says");
+  frames.forEach((frame, index) => { frame.hidden = index !== number; });
+  if (says.textContent !== image.alt) says.textContent = image.alt;
+}
+
+for (const explorer of document.querySelectorAll("form.explorer")) {
+  const controls = explorer.querySelector(".controls");
+  if (!controls) continue;
+  controls.hidden = false;
+  explorer.addEventListener("input", () => showFrame(explorer));
+  explorer.addEventListener("submit", (event) => event.preventDefault());
+  // All frames are fetched when the reader is about to move, and not before.
+  const fetchAll = () => {
+    for (const image of explorer.querySelectorAll("img")) image.loading = "eager";
+  };
+  for (const event of ["pointerenter", "focusin"]) {
+    explorer.addEventListener(event, fetchAll, { once: true });
+  }
+  showFrame(explorer);
+}

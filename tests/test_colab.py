@@ -1,0 +1,156 @@
+"""A Colab copy, executed in an environment that has what Colab has.
+
+A fresh virtual environment gets links to the packages that Colab brings and to
+those that pyproject.toml declares, and to nothing else. The copy's own first cell
+installs the book into it, from a repository made of this working tree.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+from importlib import metadata
+from pathlib import Path
+
+import nbformat
+import pytest
+from book_files import ROOT
+from browser import missing
+
+sys.path.append(str(ROOT / "book" / "_ext"))
+repository = pytest.importorskip("booksite_repository")
+requirements = pytest.importorskip("packaging.requirements")
+nbclient = pytest.importorskip("nbclient")
+
+CHAPTER = "01-tensors"
+IN_COLAB = ["torch", "torchvision", "matplotlib", "numpy", "ipywidgets", "ipykernel"]
+DECLARED = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text("utf-8"))["project"]
+NOT_IN_A_CLONE = (".*", "_build", "build", "venv", "*.egg-info", "__pycache__", "runs")
+
+
+def with_all_they_need(wanted):
+    """Return the distributions of requirements, and of their requirements."""
+    found = {}
+    queue = [requirements.Requirement(text) for text in wanted]
+    done = set()
+    while queue:
+        requirement = queue.pop()
+        if str(requirement) in done:
+            continue
+        done.add(str(requirement))
+        distribution = metadata.distribution(requirement.name)
+        found[distribution.name] = distribution
+        for text in distribution.requires or ():
+            needed = requirements.Requirement(text)
+            extras = requirement.extras or {""}
+            if needed.marker is None or any(
+                needed.marker.evaluate({"extra": extra}) for extra in extras
+            ):
+                queue.append(needed)
+    return found.values()
+
+
+def link_packages(wanted, folder):
+    """Link the top-level files and folders of distributions into a folder."""
+    for distribution in with_all_they_need(wanted):
+        tops = {Path(file).parts[0] for file in distribution.files or ()}
+        for top in tops - {"..", "__pycache__"}:
+            source, target = Path(distribution.locate_file(top)), folder / top
+            if source.exists() and not target.exists():
+                target.symlink_to(source.resolve())
+
+
+@pytest.fixture
+def colab(tmp_path):
+    """An environment without the book; return its Python."""
+    place = tmp_path / "environment"
+    try:
+        venv.create(place, with_pip=False, symlinks=True)
+    except OSError as error:
+        pytest.skip(f"no virtual environment with links: {error}")
+    python = place / "bin" / "python"
+    if not python.exists():
+        pytest.skip("the layout of a virtual environment is another one here")
+    show = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    answer = subprocess.run([python, "-c", show], capture_output=True, text=True)
+    link_packages(
+        ["pip", *IN_COLAB, *DECLARED["dependencies"]], Path(answer.stdout.strip())
+    )
+    return python
+
+
+@pytest.fixture
+def remote(tmp_path):
+    """A git repository of this working tree, as a clone would find it."""
+    if shutil.which("git") is None:
+        missing("git")
+    folder = tmp_path / "remote"
+    shutil.copytree(
+        ROOT, folder, ignore=shutil.ignore_patterns(*NOT_IN_A_CLONE, "tests")
+    )
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "-qm", "all"]):
+        subprocess.run(["git", *identity, *command], cwd=folder, check=True)
+    return folder.as_uri()
+
+
+def execute(notebook, python, folder, monkeypatch):
+    """Execute a notebook with another environment's kernel, in an empty folder."""
+    kernel = folder / "jupyter" / "kernels" / "colab"
+    kernel.mkdir(parents=True)
+    command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel.joinpath("kernel.json").write_text(
+        json.dumps({"argv": command, "display_name": "Colab", "language": "python"})
+    )
+    monkeypatch.setenv("JUPYTER_PATH", str(kernel.parents[1]))
+    monkeypatch.setenv("PYTORCH_BY_HAND_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("PYTHONNOUSERSITE", "1")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    empty = folder / "content"
+    empty.mkdir()
+    client = nbclient.NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="colab",
+        resources={"metadata": {"path": str(empty)}},
+    )
+    return client.execute(), empty
+
+
+def printed(cell):
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
+def test_a_copy_runs_from_its_first_cell_to_its_last(
+    colab, remote, tmp_path, monkeypatch
+):
+    here = subprocess.run(
+        [colab, "-c", "import torch, helpers"],
+        cwd=tmp_path,
+        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        capture_output=True,
+        text=True,
+    )
+    assert "No module named 'helpers'" in here.stderr, "torch is there, the book not"
+
+    folder = tmp_path / "copies"
+    source = ROOT / "book" / f"{CHAPTER}.ipynb"
+    repository.write_colab_copies([source], folder, remote)
+    copy = nbformat.read(folder / source.name, as_version=4)
+    try:
+        done, place = execute(copy, colab, tmp_path, monkeypatch)
+    except nbclient.exceptions.CellExecutionError as error:
+        if re.search(
+            r"(?i)could not find a version .* setuptools|no matching", str(error)
+        ):
+            missing("a package index")
+        raise
+    install, keep = (cell for cell in done.cells[:3] if cell.cell_type == "code")
+    assert "GPU" in printed(install)
+    assert str(place / "checkpoints") in printed(keep)
+    assert place.joinpath("checkpoints").is_dir()
+    assert all(cell.execution_count for cell in done.cells if cell.cell_type == "code")
