@@ -32,7 +32,12 @@ from helpers.evaluation import (
 )
 from helpers.training import train_one_epoch
 
-RESULTS = Path(__file__).parent.parent / "tests" / "benchmarks" / "results"
+# In a checkout the records lie beside the benchmarks; an installed package holds
+# a copy.
+CHECKOUT = Path(__file__).parent.parent
+RESULTS = CHECKOUT / "tests" / "benchmarks" / "results"
+if not RESULTS.is_dir():
+    RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)

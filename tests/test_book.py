@@ -1,13 +1,17 @@
 """The rules of the book, checked on the notebooks as they are stored."""
 
+import ast
 import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from book_files import CHAPTERS, NOTEBOOKS, ROOT, read_cells
+
+from helpers.exercises import EXERCISES
 
 MAX_LINES = 25
 MAX_CODE_CELLS_IN_A_ROW = 3
@@ -62,6 +66,8 @@ def test_cells_are_short_and_alternate_with_prose(path):
     notebook = json.loads(path.read_text(encoding="utf-8"))
     in_a_row = 0
     for cell in notebook["cells"]:
+        if "check" in cell["metadata"].get("tags", ()):
+            continue  # one line, between a stub and its solution
         in_a_row = in_a_row + 1 if cell["cell_type"] == "code" else 0
         assert in_a_row <= MAX_CODE_CELLS_IN_A_ROW, cell["id"]
         if cell["cell_type"] == "code":
@@ -100,6 +106,16 @@ def test_figures_have_alt_text_and_caption(path):
             assert myst.get("figure", {}).get("caption"), f"{cell['id']}: no caption"
 
 
+@every_notebook
+def test_explorers_are_shown(path):
+    """An explorer is displayed only if it is the last value of its cell."""
+    for cell in read_cells(path, "code"):
+        if "interactive.explore(" in cell["source"]:
+            last = ast.unparse(ast.parse(cell["source"]).body[-1])
+            assert last.startswith("interactive.explore("), cell["id"]
+            assert cell["source"].count("interactive.explore(") == 1, cell["id"]
+
+
 @every_chapter
 def test_opening_and_close(path):
     prose = [cell["source"] for cell in read_cells(path, "markdown")]
@@ -126,6 +142,54 @@ def test_at_least_two_exercises_with_executed_solutions(path):
     assert len(solutions) >= len(exercises)
     for cell in solutions:
         assert "hide-cell" in cell["metadata"]["tags"], cell["id"]
+        hidden = {"source_hidden": True, "outputs_hidden": True}
+        assert cell["metadata"]["jupyter"] == hidden, f"{cell['id']} in JupyterLab"
+        assert cell["metadata"]["cellView"] == "form", f"{cell['id']} in Colab"
+
+
+CHECKED = [
+    path for path in CHAPTERS if any(name[:2] == path.stem[:2] for name in EXERCISES)
+]
+
+
+def names_bound(source):
+    """Return the names that a cell's own lines give a value to."""
+    bound = set()
+    for statement in ast.parse(source).body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                bound.add(node.id)
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            bound.add(statement.name)
+    return bound
+
+
+@pytest.mark.parametrize("path", CHECKED, ids=stem)
+def test_exercises_are_checked(path):
+    """A stub, a check of what the stub names, solutions that end with the check."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    checked = []
+    for i, cell in enumerate(cells):
+        if "check" not in cell["metadata"].get("tags", ()):
+            continue
+        assert "remove-output" in cell["metadata"]["tags"], "the site shows no verdict"
+        call = re.fullmatch(r'check\("(\d\d\.\d)", (.+)\)', "".join(cell["source"]))
+        assert call, cell["id"]
+        checked.append(call[1])
+        names = set(re.findall(r"[Mm]y_?\w+", call[2]))
+        assert names, f"{cell['id']}: what the reader makes is called my_ or My"
+        stub = "".join(cells[i - 1]["source"])
+        assert names <= names_bound(stub), f"{cell['id']}: the stub names {names}"
+        solutions = []
+        for later in cells[i + 1 :]:
+            if "solution" not in later["metadata"].get("tags", ()):
+                break
+            solutions.append("".join(later["source"]))
+        assert names <= names_bound("\n".join(solutions)), cell["id"]
+        proof = f'assert check("{call[1]}", {call[2]}).status == "right"'
+        assert proof in solutions[-1].splitlines(), f"{cell['id']}: {proof}"
+    assert checked == sorted(n for n in EXERCISES if n[:2] == path.stem[:2])
+    assert len(checked) >= 4
 
 
 @every_notebook
@@ -201,6 +265,15 @@ def test_notebooks_are_tested_without_a_network(code):
     )
     assert run.returncode != 0
     assert "must not need a network" in run.stderr
+
+
+def test_every_package_is_installed():
+    """setuptools does not look for packages itself: one of them lies in tests/."""
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    named = set(setup["tool"]["setuptools"]["packages"])
+    folders = {path.parent for path in (ROOT / "helpers").rglob("__init__.py")}
+    there = {".".join(path.relative_to(ROOT).parts) for path in folders}
+    assert named == there | {"helpers.results"}
 
 
 def test_ruff_is_clean():
