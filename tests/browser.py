@@ -84,10 +84,12 @@ class Visit:
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", self._note)
-        page.on(
-            "requestfailed",
-            lambda request: self.complaints.append(f"failed: {request.url}"),
-        )
+        page.on("requestfailed", self._note_failure)
+
+    def _note_failure(self, request) -> None:
+        # A page that the reader leaves gives up what it was still loading.
+        if request.failure != "net::ERR_ABORTED":
+            self.complaints.append(f"failed: {request.url}")
 
     def _note(self, message) -> None:
         if message.type in ("error", "warning"):

@@ -89,9 +89,7 @@ def remote(tmp_path):
     if shutil.which("git") is None:
         missing("git")
     folder = tmp_path / "remote"
-    shutil.copytree(
-        ROOT, folder, ignore=shutil.ignore_patterns(*NOT_IN_A_CLONE, "tests")
-    )
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NOT_IN_A_CLONE))
     identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "-qm", "all"]):
         subprocess.run(["git", *identity, *command], cwd=folder, check=True)
