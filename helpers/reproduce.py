@@ -311,11 +311,16 @@ def write_record(
         "environment": environment(device),
         "runs": sorted([*runs, record], key=lambda run: run["seed"]),
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, content)
+    return path
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Put a record into its file, wholly or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=1) + "\n")
     os.replace(partial, path)
-    return path
 
 
 def main(arguments: list[str] | None = None) -> int:

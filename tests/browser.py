@@ -7,7 +7,7 @@ variable CI is "true": there they fail.
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -108,3 +108,17 @@ class Visit:
     def requests_elsewhere(self, address: str) -> list[str]:
         """Return the requests that left `address`."""
         return [url for url in self.requests if not url.startswith((address, "data:"))]
+
+
+@contextmanager
+def visits(program) -> Iterator[Callable[..., Visit]]:
+    """Yield what makes a `Visit` with options such as color_scheme="dark"."""
+    contexts = []
+
+    def visit(**options) -> Visit:
+        contexts.append(program.new_context(**options))
+        return Visit(contexts[-1].new_page())
+
+    yield visit
+    for context in contexts:
+        context.close()

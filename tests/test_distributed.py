@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from saved_runs import assert_same_result, result
 from torch.utils.data import BatchSampler, Dataset, SequentialSampler, Subset
 
 from helpers import checkpoint, data, distributed, train
@@ -197,28 +198,6 @@ def run(folder: Path, *arguments: str, size: int = 2) -> list[str]:
 def numbers(folder: Path) -> int:
     newest = checkpoint.latest(folder)
     return 0 if newest is None else int(newest.name.split("-")[0])
-
-
-def result(folder: Path) -> dict:
-    newest = checkpoint.latest(folder)
-    assert newest is not None
-    return checkpoint.read(newest)
-
-
-def assert_same_result(first: Path, second: Path) -> None:
-    """Compare everything two runs saved at their ends, to the bit."""
-    assert flatten(result(first)) == flatten(result(second))
-
-
-def flatten(value: object) -> object:
-    if isinstance(value, torch.Tensor):
-        array = value.contiguous().numpy()
-        return array.dtype.str, array.shape, array.tobytes()
-    if isinstance(value, dict):
-        return [(key, flatten(item)) for key, item in value.items()]
-    if isinstance(value, list | tuple):
-        return [flatten(item) for item in value]
-    return value
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from book_files import ROOT
-from browser import Visit, axe_violations, chromium, missing, served
+from browser import axe_violations, chromium, missing, served, visits
 
 from helpers import data
 from helpers.models import DropoutNet
@@ -151,18 +151,15 @@ def address():
 @pytest.fixture
 def visit(browser):
     """Open the page with options such as color_scheme="dark"."""
-    contexts = []
+    with visits(browser) as make:
 
-    def make(url, **options):
-        contexts.append(browser.new_context(**options))
-        seen = Visit(contexts[-1].new_page())
-        seen.open(url)
-        expect_verdict(seen.page, "The network says")
-        return seen
+        def open_page(url, **options):
+            seen = make(**options)
+            seen.open(url)
+            expect_verdict(seen.page, "The network says")
+            return seen
 
-    yield make
-    for context in contexts:
-        context.close()
+        yield open_page
 
 
 @pytest.fixture

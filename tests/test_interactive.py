@@ -4,7 +4,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 from book_files import CHAPTERS, ROOT, read_cells
-from browser import Visit, axe_violations, chromium, served
+from browser import axe_violations, chromium, served, visits
 from test_site import BOOK_PAGES, PAGES, PHONE, SITE, name, soup
 
 from helpers import interactive
@@ -288,15 +288,8 @@ def two_explorers(tmp_path):
 
 @pytest.fixture
 def visit(browser):
-    contexts = []
-
-    def make(**options):
-        contexts.append(browser.new_context(**options))
-        return Visit(contexts[-1].new_page())
-
-    yield make
-    for context in contexts:
-        context.close()
+    with visits(browser) as make:
+        yield make
 
 
 def shown(explorer):

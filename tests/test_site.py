@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from book_files import CHAPTERS, ROOT, read_cells
-from browser import Visit, axe_violations, chromium, missing, served
+from browser import axe_violations, chromium, missing, served, visits
 
 SITE = Path(os.environ.get("BOOK_SITE", ROOT / "_build" / "html")).resolve()
 PAGES = sorted(SITE.glob("*.html")) + sorted(SITE.glob("book/*.html"))
@@ -224,15 +224,8 @@ def address():
 @pytest.fixture
 def visit(browser):
     """Make a `Visit` with options such as color_scheme="dark"."""
-    contexts = []
-
-    def make(**options):
-        contexts.append(browser.new_context(**options))
-        return Visit(contexts[-1].new_page())
-
-    yield make
-    for context in contexts:
-        context.close()
+    with visits(browser) as make:
+        yield make
 
 
 def unfold(page):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from saved_runs import assert_same_result, flatten, result
 from torch import nn
 
 from helpers import checkpoint, data, train
@@ -110,29 +111,6 @@ class Command:
 
 def run(tmp_path: Path, *arguments: object, **slow: float) -> tuple[int, str]:
     return Command(tmp_path / "log", *arguments, **slow).finish()
-
-
-def result(folder: Path) -> dict:
-    newest = checkpoint.latest(folder)
-    assert newest is not None
-    return checkpoint.read(newest)
-
-
-def assert_same_result(first: Path, second: Path) -> None:
-    """Compare everything two runs saved at their ends, to the bit."""
-    one, two = result(first), result(second)
-    assert flatten(one) == flatten(two)
-
-
-def flatten(value: object) -> object:
-    if isinstance(value, torch.Tensor):
-        array = value.contiguous().numpy()
-        return array.dtype.str, array.shape, array.tobytes()
-    if isinstance(value, dict):
-        return [(key, flatten(item)) for key, item in value.items()]
-    if isinstance(value, list | tuple):
-        return [flatten(item) for item in value]
-    return value
 
 
 @pytest.fixture(scope="module")

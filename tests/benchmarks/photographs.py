@@ -13,7 +13,6 @@ are looked at once a run, when it has ended, and choose nothing.
 import argparse
 import datetime
 import json
-import os
 import statistics
 import sys
 import time
@@ -38,6 +37,7 @@ from helpers.evaluation import (
     predict,
 )
 from helpers.models import PhotoNet, ResidualNet, count_parameters
+from helpers.reproduce import write_json
 from helpers.training import train_one_epoch
 
 RESULTS = Path(__file__).parent / "results" / "photographs.json"
@@ -273,13 +273,6 @@ def time_step(
     return statistics.median(time_calls(step, device, warmup=5, repeats=30))
 
 
-def write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(partial, path)
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("runs", nargs="*", metavar="RUN", help=", ".join(RECIPES))
@@ -310,7 +303,7 @@ def main(arguments: list[str] | None = None) -> int:
     }
     if options.again or "speed" not in content:
         content["speed"] = measure_speed(device) | stamp(device, options.note)
-        write(options.out, content)
+        write_json(options.out, content)
     for name in names:
         if name in content["runs"] and not options.again:
             continue
@@ -325,7 +318,7 @@ def main(arguments: list[str] | None = None) -> int:
             for known in RECIPES
             if known in content["runs"]
         }
-        write(options.out, content)
+        write_json(options.out, content)
         print(f"  {record['test']['accuracy']:.2%} of the test photographs")
     return 0
 

@@ -14,7 +14,6 @@ photographs  networks for CIFAR-10 (photographs.py; needs CIFAR-10)
 """
 
 import argparse
-import datetime
 import json
 import os
 import statistics
@@ -29,7 +28,8 @@ import photographs
 import speed
 import torch
 
-from helpers.device import choose_device, environment
+from helpers.device import choose_device
+from helpers.reproduce import write_json
 
 RESULTS = Path(__file__).parent / "results"
 Measure = Callable[[str, int, torch.device, int | None], dict[str, Any]]
@@ -109,18 +109,15 @@ def save(name: str, runs: dict[str, Any], folder: Path) -> None:
     content: dict[str, Any] = {"part": name, "runs": ordered}
     if name == "digits":
         content["summary"] = summarize(ordered, folder)
-    write(folder / f"{name}.json", content)
+    write_json(folder / f"{name}.json", content)
 
 
 def stamp(device: torch.device, note: str) -> dict[str, Any]:
     """Return when, where and beside how much other work a figure was measured."""
-    stamped = {
-        "date": datetime.date.today().isoformat(),
-        "environment": environment(device),
-    }
+    stamped = photographs.stamp(device, note)
     if hasattr(os, "getloadavg"):  # not on Windows
         stamped["load"] = [round(load, 1) for load in os.getloadavg()]
-    return stamped | ({"note": note} if note else {})
+    return stamped
 
 
 def median(seeds: list[dict[str, Any]]) -> dict[str, float]:
@@ -185,14 +182,6 @@ def extrapolate(measured: dict[str, float], folder: Path) -> dict[str, Any]:
         "seconds": measured["seconds"] * factor,
         "cpu_seconds": measured["cpu_seconds"] * factor,
     }
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Put a part's figures into its file, wholly or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(partial, path)
 
 
 def main(arguments: list[str] | None = None) -> int:
