@@ -101,7 +101,7 @@ class TrainingState:
     settings: dict[str, Any] = field(default_factory=dict)
     epoch_start: Tensor | None = field(default=None, repr=False)
 
-    def remaining_batches(self, loader: DataLoader) -> Iterator[Any]:
+    def remaining_batches(self, loader: DataLoader[Any]) -> Iterator[Any]:
         """Yield the batches of this epoch that `step` says are still to come.
 
         The order of a whole epoch follows from the generator's state at the
@@ -368,7 +368,7 @@ def _class_names(state: TrainingState) -> dict[str, str | None]:
     """Name what state dicts do not: Adam's would load into SGD without a word."""
     return {
         "optimizer": type(state.optimizer).__name__,
-        "scheduler": state.scheduler and type(state.scheduler).__name__,
+        "scheduler": type(state.scheduler).__name__ if state.scheduler else None,
     }
 
 

@@ -26,7 +26,7 @@ def choose_device(name: str | None = None) -> torch.device:
     """
     if name is None:
         if torch.accelerator.is_available():
-            return torch.accelerator.current_accelerator()
+            return torch.accelerator.current_accelerator() or torch.device("cpu")
         return torch.device("cpu")
     try:
         device = torch.device(name)

@@ -9,10 +9,10 @@ work, and nothing is sent.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,6 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from helpers.device import choose_device
+
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Team:
         wrapped.register_comm_hook(self, average_in_order)
         return wrapped
 
-    def share(self, loader: DataLoader) -> DataLoader:
+    def share(self, loader: DataLoader[Batch]) -> DataLoader[Batch]:
         """Return a loader of this process's share of each batch.
 
         Parameters
@@ -93,6 +95,7 @@ class Team:
         """
         if self.size == 1:
             return loader
+        assert isinstance(loader.sampler, BatchSampler)
         return DataLoader(
             loader.dataset,
             sampler=ShareOfEachBatch(loader.sampler, self),
@@ -131,7 +134,9 @@ class Team:
         return device
 
 
-def average_in_order(team: Team, bucket) -> Future[Tensor]:
+def average_in_order(  # type: ignore[no-untyped-def]  # of the bucket: see below
+    team: Team, bucket
+) -> Future[Tensor]:
     """Average gradients over the processes, adding them up in order of rank.
 
     DDP's own way adds up different parts of a bucket in different orders, and lays
@@ -149,7 +154,7 @@ def average_in_order(team: Team, bucket) -> Future[Tensor]:
     parts = [torch.empty_like(bucket.buffer()) for _ in range(team.size)]
     sent = dist.all_gather(parts, bucket.buffer(), async_op=True)
 
-    def average(_: Future) -> Tensor:
+    def average(_: Future[list[Tensor]]) -> Tensor:
         total = parts[0]
         for part in parts[1:]:
             total += part
@@ -169,6 +174,7 @@ class ShareOfEachBatch(Sampler[list[int]]):
 
     def whole_size(self, step: int) -> int:
         """Return how many examples all processes have in a step, from 1."""
+        assert isinstance(self.batches.sampler, Sized)
         before = (step - 1) * self.batches.batch_size
         return min(self.batches.batch_size, len(self.batches.sampler) - before)
 

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, TypeAlias
 
 from helpers import plotting
 
@@ -28,13 +28,15 @@ MOST_FRAMES = 60
 # draws what its reader asks for, and a notebook under test draws one.
 BUILD = "BOOK_BUILD"
 
+Values: TypeAlias = tuple[Any, ...]  # one a control
+
 
 @dataclass(frozen=True)
 class Control:
     """One thing that the reader can set: numbers on a slider, else a choice."""
 
     name: str
-    values: tuple[Any, ...]
+    values: Values
 
     @property
     def title(self) -> str:
@@ -91,16 +93,16 @@ class Explorer:
         describe: Callable[..., str],
         caption: str,
         controls: list[Control],
-        start: tuple[Any, ...],
+        start: Values,
     ) -> None:
         self.draw = draw
         self.describe = describe
         self.caption = caption
         self.controls = controls
         self.start = start
-        self._drawn: dict[tuple[Any, ...], Frame] = {}
+        self._drawn: dict[Values, Frame] = {}
 
-    def combinations(self) -> list[tuple[Any, ...]]:
+    def combinations(self) -> list[Values]:
         """Return every setting of the controls, the last control moving first."""
         return list(itertools.product(*(control.values for control in self.controls)))
 
@@ -187,8 +189,8 @@ class Explorer:
             f"<figcaption>{escape(caption)}</figcaption>\n</figure>\n</form>"
         )
 
-    def _require_different_texts(self, frames: Mapping[tuple, Frame]) -> None:
-        seen: dict[str, tuple] = {}
+    def _require_different_texts(self, frames: Mapping[Values, Frame]) -> None:
+        seen: dict[str, Values] = {}
         for values, frame in frames.items():
             if frame.text in seen:
                 raise ValueError(
@@ -341,7 +343,7 @@ def _make_control(name: str, values: Iterable[Any]) -> Control:
     return control
 
 
-def _find_start(controls: list[Control], default: Mapping[str, Any]) -> tuple[Any, ...]:
+def _find_start(controls: list[Control], default: Mapping[str, Any]) -> Values:
     """Return the values that the controls start with."""
     names = [control.name for control in controls]
     for name in default:

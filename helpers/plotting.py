@@ -8,8 +8,8 @@ import copy
 import io
 import math
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -164,7 +164,7 @@ def plot_history(history: History, title: str = "") -> Figure:
 
 
 def _plot_column(
-    ax: Axes, rows: list[dict], column: str, style: str, label: str
+    ax: Axes, rows: list[dict[str, Any]], column: str, style: str, label: str
 ) -> None:
     ax.plot(
         [row["examples"] for row in rows],
@@ -187,7 +187,7 @@ def plot_confusion_matrix(matrix: Tensor, names: Sequence[object]) -> Axes:
     names : sequence
         The classes' names, in order.
     """
-    counts = matrix.numpy()
+    counts, labels = matrix.numpy(), [str(name) for name in names]
     side = max(4.0, 0.52 * len(names))
     _, ax = plt.subplots(figsize=(side + 0.4, side))
     mistakes = np.ma.masked_array(counts, np.eye(len(names), dtype=bool))
@@ -196,13 +196,13 @@ def plot_confusion_matrix(matrix: Tensor, names: Sequence[object]) -> Axes:
         ax.text(
             column,
             row,
-            counts[row, column],
+            str(counts[row, column]),
             ha="center",
             va="center",
             fontsize=9,
         )
-    ax.set_xticks(range(len(names)), names)
-    ax.set_yticks(range(len(names)), names)
+    ax.set_xticks(range(len(names)), labels)
+    ax.set_yticks(range(len(names)), labels)
     ax.set_xlabel("predicted")
     ax.set_ylabel("true")
     ax.grid(False)
@@ -300,7 +300,13 @@ def network_steps(model: nn.Module, input_shape: Sequence[int]) -> list[Step]:
             steps[-1].details.append(name)
 
     class Watch(TorchFunctionMode):
-        def __torch_function__(self, function, types, args=(), kwargs=None):
+        def __torch_function__(
+            self,
+            function: Callable[..., object],
+            types: object,
+            args: tuple[object, ...] = (),
+            kwargs: dict[str, object] | None = None,
+        ) -> object:
             output = function(*args, **(kwargs or {}))
             name = getattr(function, "__name__", "")
             if depth == 0 and name != "__get__":  # not an attribute such as .shape
@@ -391,8 +397,8 @@ def plot_network(
             left += ARROW
         _draw_box(ax, left, (side, height, depth))
         center = left + (side + depth) / 2
-        size = "×".join(map(str, step.shape))
-        ax.text(center, low, size, ha="center", va="bottom", fontsize=8)
+        shape = "×".join(map(str, step.shape))
+        ax.text(center, low, shape, ha="center", va="bottom", fontsize=8)
         left += side + depth
     ax.set(xlim=(0, wide), ylim=(low, high), aspect="equal", title=title)
     ax.set_axis_off()

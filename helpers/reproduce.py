@@ -14,12 +14,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 from tqdm import tqdm
 
 from helpers import checkpoint, data, models
@@ -155,14 +155,18 @@ RECIPES = {
 }
 
 
+Batch = TypeVar("Batch")
+
+
 def load_data(recipe: Recipe) -> tuple[TensorDataset, TensorDataset, str]:
     """Return training and test tensors, and where the images came from."""
+    train: Dataset[object]
+    test: Dataset[object]
     if recipe.model == "photo":
-        train, test = data.cifar10("train"), data.cifar10("test")
-        source = train.source
+        photographs = data.cifar10("train")
+        train, test, source = photographs, data.cifar10("test"), photographs.source
     else:
-        train, test = data.mnist("train"), data.mnist("test")
-        source = "MNIST"
+        train, test, source = data.mnist("train"), data.mnist("test"), "MNIST"
     return (
         data.to_tensors(train, recipe.mean, recipe.std),
         data.to_tensors(test, recipe.mean, recipe.std),
@@ -261,7 +265,7 @@ def run(
     }
 
 
-def with_progress(batches: Iterable, total: int, label: str) -> Iterator:
+def with_progress(batches: Iterable[Batch], total: int, label: str) -> Iterator[Batch]:
     """Yield `batches` behind a progress bar that clears itself."""
     return iter(tqdm(batches, total=total, desc=label, leave=False, file=sys.stderr))
 

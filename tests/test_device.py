@@ -31,3 +31,10 @@ def test_time_calls_counts_only_the_repeats():
     assert len(calls) == 5
     assert len(seconds) == 3
     assert all(value >= 0 for value in seconds)
+
+
+def test_processor_is_named_where_the_system_has_no_list_of_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(device_helpers, "Path", lambda _: tmp_path / "cpuinfo")
+    assert device_helpers.processor_name()
+    (tmp_path / "cpuinfo").write_text("cores : 2\nmodel name : Fast 9000: turbo\n")
+    assert device_helpers.processor_name() == "Fast 9000: turbo"

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import Subset
@@ -128,3 +129,51 @@ def test_bad_arguments(arguments, capsys):
         reproduce.main(arguments)
     assert caught.value.code == 2
     assert arguments[-1] in capsys.readouterr().err
+
+
+@pytest.fixture
+def command(tiny, tensors, tmp_path, monkeypatch):
+    """Run the command line on few digits; return its status."""
+
+    def run(*arguments):
+        monkeypatch.setattr(reproduce, "load_data", lambda _: (*tensors, "MNIST"))
+        folders = ["--out", tmp_path / "out", "--runs", tmp_path / "runs"]
+        options = ["--device", "cpu", *folders, *arguments]
+        return reproduce.main([str(option) for option in options])
+
+    return run
+
+
+def test_the_command_writes_a_record(command, tmp_path, capsys):
+    assert command("tiny", "--seeds", 1) == 0
+    (path,) = (tmp_path / "out").glob("*.json")
+    (record,) = json.loads(path.read_text())["runs"]
+    assert record["seed"] == 1
+    assert len(record["epochs"]) == 3
+    accuracy = record["epochs"][-1]["test_accuracy"]
+    assert f"tiny seed 1: {accuracy:.2%} of the test set" in capsys.readouterr().out
+
+
+def test_the_command_can_be_stopped(command, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduce, "run", interrupted)
+    assert command("tiny", "--seeds", 0) == 130
+    assert "The same command goes on" in capsys.readouterr().out
+
+
+def test_data_of_a_recipe(monkeypatch):
+    shapes = data.Photographs(
+        np.full((4, 32, 32, 3), 255, np.uint8), [3] * 4, ("a",) * 10, "drawn"
+    )
+    monkeypatch.setattr(data, "cifar10", lambda split: shapes)
+    train, test, source = reproduce.load_data(reproduce.RECIPES["003"])
+    assert (len(train), len(test), source) == (4, 4, "drawn")
+    images, labels = train[:]
+    assert tuple(images.shape) == (4, 3, 32, 32)
+    assert labels.tolist() == [3] * 4
+    digits = data.mnist("test")
+    monkeypatch.setattr(data, "mnist", lambda split: Subset(digits, range(9)))
+    train, test, source = reproduce.load_data(reproduce.RECIPES["000"])
+    assert (len(train), len(test), source) == (9, 9, "MNIST")

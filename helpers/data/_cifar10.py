@@ -3,7 +3,7 @@
 import io
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from torchvision.datasets.vision import VisionDataset
 
 from helpers.data._cache import DataError, cache_folder
 from helpers.data._download import DownloadError, download_archive
+from helpers.data._mnist import Transform
 from helpers.data._stand_in import STAND_IN_CLASSES, draw_stand_in
 
 IMAGES_VARIABLE = "CIFAR10_IMAGES"
@@ -54,7 +55,7 @@ class Photographs(CIFAR10):
         targets: list[int],
         classes: tuple[str, ...],
         source: str,
-        transform: Callable | None = None,
+        transform: Transform | None = None,
         is_stand_in: bool = False,
     ) -> None:
         # CIFAR10.__init__ would look for its own files.
@@ -72,7 +73,7 @@ class Photographs(CIFAR10):
 
 def cifar10(
     split: str,
-    transform: Callable | None = None,
+    transform: Transform | None = None,
     time_limit: float = 60.0,
 ) -> Photographs:
     """Return one half of CIFAR-10, or a stand-in that says that it is one.
@@ -137,7 +138,7 @@ def cifar10(
 
 
 def _torchvision_files(
-    folder: Path, split: str, transform: Callable | None
+    folder: Path, split: str, transform: Transform | None
 ) -> Photographs | None:
     """Return torchvision's own files if they are all there and intact."""
     try:
@@ -149,7 +150,7 @@ def _torchvision_files(
     )
 
 
-def _from_images(path: Path, split: str, transform: Callable | None) -> Photographs:
+def _from_images(path: Path, split: str, transform: Transform | None) -> Photographs:
     """Read all images of a split, class by class, in the order of their names."""
     pixels, targets = [], []
     for name, content in _image_files(path, split):
@@ -205,7 +206,7 @@ def _image_files(path: Path, split: str) -> Iterator[tuple[str, bytes]]:
         ) from error
 
 
-def _wanted(names, split: str) -> list[str]:
+def _wanted(names: Iterable[str], split: str) -> list[str]:
     """Return the images among `names`, whatever folder the split lies in."""
     return sorted(
         name

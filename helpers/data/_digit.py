@@ -193,8 +193,9 @@ def _without_specks(ink: np.ndarray) -> np.ndarray:
     around = F.avg_pool2d(around, (window, 1), stride=1, padding=(half, 0))
     around = F.avg_pool2d(around, (1, window), stride=1, padding=(0, half))
     mass = around[0, 0].numpy()
-    kept = np.where(mass >= 0.2 * np.median(mass[ink > 0]), ink, 0)
-    return kept / kept.max()
+    kept: np.ndarray = np.where(mass >= 0.2 * np.median(mass[ink > 0]), ink, 0)
+    largest: float = kept.max()
+    return kept / largest
 
 
 def _crop(ink: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock
 from tqdm import tqdm
@@ -108,7 +109,13 @@ def _fetch(url: str, part: Path, deadline: float) -> None:
         raise DownloadError(_reason(url, part, error)) from error
 
 
-def _copy(response, out, have: int, total: int | None, deadline: float) -> None:
+def _copy(
+    response: http.client.HTTPResponse,
+    out: BinaryIO,
+    have: int,
+    total: int | None,
+    deadline: float,
+) -> None:
     bar = tqdm(
         total=total,
         initial=have,

@@ -1,6 +1,6 @@
 """Splits, in-memory batches, and the loaders that the training chapters use."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,19 +19,21 @@ from torch.utils.data import (
 from helpers.data._mnist import MNIST_MEAN, MNIST_STD, mnist
 
 SPLIT_SEED = 0
+Example = TypeVar("Example")
+TensorLoader: TypeAlias = DataLoader[tuple[Tensor, ...]]
 
 
 class Loaders(NamedTuple):
     """Loaders over the three parts of a data set."""
 
-    train: DataLoader
-    validation: DataLoader
-    test: DataLoader
+    train: TensorLoader
+    validation: TensorLoader
+    test: TensorLoader
 
 
 def split_train_validation(
-    dataset: Dataset, num_validation: int = 5_000, seed: int = SPLIT_SEED
-) -> tuple[Subset, Subset]:
+    dataset: Dataset[Example], num_validation: int = 5_000, seed: int = SPLIT_SEED
+) -> tuple[Subset[Example], Subset[Example]]:
     """Split a training set at random into a training and a validation part.
 
     Parameters
@@ -53,7 +55,7 @@ def split_train_validation(
     ValueError
         If `num_validation` leaves one of the parts empty.
     """
-    total = len(dataset)  # type: ignore[arg-type]
+    total = len(dataset)  # type: ignore[arg-type]  # one that is indexed has a length
     if not 0 < num_validation < total:
         raise ValueError(
             f"num_validation must be between 1 and {total - 1} for a data set of "
@@ -66,7 +68,7 @@ def split_train_validation(
     return train, validation
 
 
-def pixels_and_labels(dataset: Dataset) -> tuple[Tensor, Tensor]:
+def pixels_and_labels(dataset: Dataset[object]) -> tuple[Tensor, Tensor]:
     """Return all raw pixels and labels of a torchvision dataset.
 
     Returns
@@ -89,7 +91,7 @@ def pixels_and_labels(dataset: Dataset) -> tuple[Tensor, Tensor]:
     return pixels, torch.as_tensor(dataset.targets)
 
 
-def mean_and_std(dataset: Dataset) -> tuple[Tensor, Tensor]:
+def mean_and_std(dataset: Dataset[object]) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each channel, pixels in [0, 1].
 
     Returns
@@ -109,7 +111,7 @@ def mean_and_std(dataset: Dataset) -> tuple[Tensor, Tensor]:
 
 
 def to_tensors(
-    dataset: Dataset,
+    dataset: Dataset[object],
     mean: float | tuple[float, ...] = MNIST_MEAN,
     std: float | tuple[float, ...] = MNIST_STD,
 ) -> TensorDataset:
@@ -164,7 +166,7 @@ def batches(
     shuffle: bool = False,
     generator: torch.Generator | None = None,
     drop_last: bool = False,
-) -> DataLoader:
+) -> TensorLoader:
     """Return a loader that cuts each batch from the tensors in one step.
 
     A plain ``DataLoader`` fetches examples one by one and stacks them. With the

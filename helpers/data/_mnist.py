@@ -7,9 +7,10 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from filelock import FileLock
+from PIL.Image import Image
 from torchvision.datasets import MNIST
 
 from helpers.data._cache import DataError, cache_folder, cannot_write
@@ -30,9 +31,10 @@ MD5_SUMS = {
 }
 
 CHUNK = 1 << 20
+Transform: TypeAlias = Callable[[Image], object]
 
 
-def mnist(split: str, transform: Callable | None = None) -> MNIST:
+def mnist(split: str, transform: Transform | None = None) -> MNIST:
     """Return one half of MNIST as a torchvision dataset.
 
     The first call unpacks the four shipped files into `cache_folder()`; every

@@ -69,7 +69,8 @@ def _draw(name: str, rng: np.random.Generator) -> np.ndarray:
     picture = start * (1 - slope) + end * slope
     picture = np.where(_inside(name, u, v)[..., None], ink, picture)
     picture = picture + rng.normal(0, 0.06, size=picture.shape)
-    return (picture.clip(0, 1) * 255).round().astype(np.uint8)
+    drawn: np.ndarray = (picture.clip(0, 1) * 255).round().astype(np.uint8)
+    return drawn
 
 
 def _inside(name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -78,7 +79,7 @@ def _inside(name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     box = np.maximum(np.abs(u), np.abs(v))
     # A star's edge runs between radius 1 at its points and 0.45 between them.
     turn = np.abs((np.arctan2(v, u) / (2 * np.pi) * 5) % 1 - 0.5) * 2
-    shapes = {
+    shapes: dict[str, np.ndarray] = {
         "circle": distance < 0.9,
         "ellipse": np.hypot(u, v * 1.8) < 1.1,
         "square": box < 0.8,
