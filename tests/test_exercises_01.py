@@ -1,6 +1,9 @@
 """Answers to the exercises of chapter 1."""
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+import torchvision
 from exercise_cases import of_chapter
 
 SHAPES = {
@@ -47,6 +50,33 @@ def fit_still_wrong(column, price):
     return 0.0, price.mean()
 
 
+def fit_without_base(column, price):
+    distance = column.flatten()
+    return (distance @ price / (distance @ distance)).item(), 0.0
+
+
+def fit_by_polynomial(column, price):
+    return np.polyfit(column.numpy().ravel(), price.numpy(), 1)
+
+
+def fit_for_forty(column, price):
+    return fit_in_closed_form(column, price.view(40, 1).flatten())
+
+
+def read_by_angle(new, known, known_labels):
+    cosine = F.normalize(new, dim=1) @ F.normalize(known, dim=1).T
+    return known_labels[cosine.argmax(dim=1)]
+
+
+def read_without_half(new, known, known_labels):
+    return known_labels[(new @ known.T - (known**2).sum(dim=1)).argmax(dim=1)]
+
+
+def read_by_broadcasting(new, known, known_labels):
+    gaps = (new[:, None] - known[None]).pow(2).sum(dim=-1)
+    return known_labels.numpy()[gaps.topk(1, largest=False).indices[:, 0].numpy()]
+
+
 def read_by_cdist(new, known, known_labels):
     return known_labels[torch.cdist(new, known).argmin(dim=1)]
 
@@ -64,14 +94,16 @@ RIGHT = {
         SHAPES,
         {key: torch.Size(shape) for key, shape in SHAPES.items()},
         {key: list(shape) for key, shape in SHAPES.items()},
+        SHAPES | {"images[3]": torch.zeros(12, 1, 28, 28)[3].shape},
     ],
     "01.2": [
         lambda images: images.view(3, 4, 28, 28).permute(0, 2, 1, 3).reshape(84, 112),
         sheet_by_loop,
         lambda images: sheet_by_loop(images).numpy(),
+        lambda images: np.vstack([np.hstack(images[r : r + 4, 0]) for r in (0, 4, 8)]),
     ],
-    "01.3": [fit_in_closed_form, fit_flattened],
-    "01.4": [read_by_cdist, read_by_loop],
+    "01.3": [fit_in_closed_form, fit_flattened, fit_by_polynomial],
+    "01.4": [read_by_cdist, read_by_loop, read_by_broadcasting],
 }
 WRONG = {
     "01.1": [
@@ -80,6 +112,11 @@ WRONG = {
         (SHAPES | {"images[:, 0]": None}, "no answer yet for 'images[:, 0]'"),
         (SHAPES | {"images[:, 0]": 12}, "not 12"),
         ([1, 2], "should be a dictionary"),
+        (SHAPES | {"images[:, 0]": "(12, 28, 28)"}, "not the text '(12, 28, 28)'"),
+        (
+            SHAPES | {"images.mean(dim=(2, 3))": (12, 1, 1, 1)},
+            "(12, 1, 1, 1) has 4 axes; the tensor has 2",
+        ),
     ],
     "01.2": [
         (lambda images: images.reshape(84, 112), "cut into strips"),
@@ -99,6 +136,8 @@ WRONG = {
         (lambda images: images.view(84, 100), "RuntimeError: shape '[84, 100]'"),
         (lambda images: print(images), "Is a `return` missing?"),
         (torch.zeros(84, 112), "should be a function, but is a tensor"),
+        (lambda images: torchvision.utils.make_grid(images, 4), "has (3, 92, 122)"),
+        (lambda images: sheet_by_loop(images).T, "(84, 112), but has (112, 84)"),
     ],
     "01.3": [
         (fit_still_wrong, "The line is still flat"),
@@ -109,6 +148,9 @@ WRONG = {
         (lambda column, price: 2.0, "should be 2 values, but is 2"),
         (lambda column, price: (float("nan"), 1.0), "should be a finite number"),
         (lambda column, price: (7.0, 3.0), "are fitted best by"),
+        (fit_without_base, "a base fee of 0.00"),
+        (fit_for_forty, "tried with a column of shape (25, 1)"),
+        ((1.5, 3.0), "`my_fit` should be a function, but is a tuple of 2"),
     ],
     "01.4": [
         (
@@ -128,6 +170,8 @@ WRONG = {
             "should have the shape (25,)",
         ),
         (lambda new, known, labels: labels[:25] * 0 - 1, "Only 0 of 25"),
+        (read_by_angle, "the smallest sum of squared differences"),
+        (read_without_half, "minus *half* the sum"),
     ],
 }
 EMPTY = {

@@ -90,11 +90,42 @@ def find_by_least_squares(images, results):
     return torch.linalg.lstsq(rows, results[:50].reshape(-1, 1)).solution.view(3, 3)
 
 
+def find_with_adam(images, results):
+    layer = nn.Conv2d(1, 1, 3, bias=False)
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=100)
+
+    def loss():
+        optimizer.zero_grad()
+        value = F.mse_loss(layer(images), results)
+        value.backward()
+        return value
+
+    for _ in range(3):
+        optimizer.step(loss)
+    return layer.weight
+
+
+def find_nothing(images, results):
+    return torch.zeros(1, 1, 3, 3)
+
+
+def convolve_by_three(image, kernel):
+    rows = image.shape[0] - kernel.shape[0] + 1
+    columns = image.shape[1] - kernel.shape[1] + 1
+    output = torch.zeros(rows, columns)
+    for row in range(rows):
+        for column in range(columns):
+            window = image[row : row + 3, column : column + 3]
+            output[row, column] = (window * kernel).sum()
+    return output
+
+
 RIGHT = {
     "02.1": [
         lambda x: 1 / (x**2).mean(),
         lambda x: float(1 / np.square(x.numpy()).mean()),
         border_by_search,
+        lambda x: x.numel() / (x @ x),
     ],
     "02.2": [
         SLOPES,
@@ -104,9 +135,10 @@ RIGHT = {
             "tanh": by_nudging(torch.tanh),
         },
         {k: v.clone().requires_grad_() for k, v in SLOPES.items()},
+        {name: slope.double().numpy() for name, slope in SLOPES.items()},
     ],
     "02.3": [Convolve(), convolve_by_unfold, convolve_in_lists],
-    "02.4": [find, find_by_least_squares],
+    "02.4": [find, find_by_least_squares, find_with_adam],
 }
 WRONG = {
     "02.1": [
@@ -115,6 +147,8 @@ WRONG = {
         (lambda x: 2 / (x**2).mean(), "At the border this is -1"),
         (lambda x: 1 / x, "should be one number, but is a tensor of shape (400,)"),
         (lambda x: "0.75", "should be a number"),
+        (lambda x: 1 / (x**2).sum(), "At the border this is -1"),
+        (lambda x: 1 / x.std(), "At the border this is -1"),
     ],
     "02.2": [
         (SLOPES | {"tanh": torch.tanh(NUMBERS)}, "its values, not its slopes"),
@@ -123,6 +157,11 @@ WRONG = {
         (SLOPES | {"ReLU": torch.ones(3)}, "should have the shape (201,)"),
         ({"ReLU": SLOPES["ReLU"]}, "lacks 'sigmoid', 'tanh'"),
         (SLOPES | {"ReLU": NUMBERS * torch.nan}, "The slope of ReLU"),
+        (dict.fromkeys(SLOPES, SLOPES["tanh"]), "one and the same tensor"),
+        (
+            SLOPES | {"sigmoid": torch.sigmoid(NUMBERS).diff() / 0.04},
+            "should have the shape (201,), but has (200,)",
+        ),
     ],
     "02.3": [
         (square_only, "kernel of shape (2, 4)"),
@@ -133,12 +172,18 @@ WRONG = {
             "should have the shape (4, 4), but has (6, 6)",
         ),
         (lambda i, k: convolve_by_unfold(i, k) + 1, "it is"),
+        (convolve_by_three, "raises `RuntimeError: The size of tensor a (3)"),
+        (lambda i, k: (i * k).sum(), "raises `RuntimeError"),
     ],
     "02.4": [
         (lambda i, r: find(i, r, steps=20), "It gets closer"),
         (lambda i, r: find(i, r, lr=-0.8, steps=5), "Do the steps go downhill"),
         (lambda i, r: find(i, r, steps=400).flip(2, 3), "turned by half a turn"),
         (lambda i, r: torch.zeros(5, 5), "should have the shape (1, 1, 3, 3)"),
+        (lambda i, r: find(i, r).transpose(2, 3), "rows and columns swapped"),
+        (lambda i, r: find(i, r, steps=200), "It gets closer"),
+        (find_nothing, "does your function use the images"),
+        (lambda i, r: nn.Conv2d(1, 1, 3), "should be a tensor, but is a Conv2d"),
     ],
 }
 EMPTY = {

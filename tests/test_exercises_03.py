@@ -3,9 +3,10 @@
 import math
 import random
 
+import numpy as np
 import torch
 from exercise_cases import of_chapter
-from torch.utils.data import Dataset, Subset, random_split
+from torch.utils.data import DataLoader, Dataset, Subset, random_split
 
 from helpers import data
 
@@ -46,6 +47,24 @@ def split_overlapping(dataset):
 
 def split_twice_the_same(dataset):
     return Subset(dataset, [1] * 55_000), Subset(dataset, range(5_000))
+
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def split_with_one_generator(dataset):
+    return random_split(dataset, [55_000, 5_000], generator=GENERATOR)
+
+
+def split_positions(dataset):
+    order = torch.randperm(60_000, generator=torch.Generator().manual_seed(0))
+    return order[:55_000].tolist(), order[55_000:].tolist()
+
+
+def split_by_class(dataset):
+    held = [int(i) for c in range(10) for i in (dataset.targets == c).nonzero()[:500]]
+    rest = sorted(set(range(len(dataset))) - set(held))
+    return Subset(dataset, rest), Subset(dataset, held)
 
 
 class Stub(Dataset):
@@ -105,6 +124,40 @@ class Neighbor(Sums):
         self.partners = (torch.arange(len(images)) + 1) % len(images)
 
 
+class Backwards(Sums):
+    def __getitem__(self, index):
+        picture, total = super().__getitem__(index)
+        return picture.roll(28, dims=2), total
+
+
+class Product(Sums):
+    def __getitem__(self, index):
+        other = self.partners[index]
+        return super().__getitem__(index)[0], self.labels[index] * self.labels[other]
+
+
+class WithItself(Sums):
+    def __init__(self, images, labels):
+        super().__init__(images, labels)
+        self.partners = torch.arange(len(images))
+
+
+class Prepared(Dataset):
+    """Everything in one list of pairs."""
+
+    def __init__(self, images, labels):
+        order = np.random.default_rng(5).permutation(len(images))
+        halves = zip(images, images[order], labels, labels[order], strict=True)
+        self.pairs = [(torch.dstack([a, b]), int(x + y)) for a, b, x, y in halves]
+        self.__getitem__ = self.pairs.__getitem__
+
+    def __getitem__(self, index):
+        return self.pairs[index]
+
+    def __len__(self):
+        return len(self.pairs)
+
+
 class NoLength(Sums):
     __len__ = None
 
@@ -114,10 +167,14 @@ RIGHT = {
         lambda n, size: (math.ceil(n / size), (n - 1) % size + 1),
         lambda n, size: (-(-n // size), n % size or size),
         batches_by_counting,
+        lambda n, size: np.array([len(range(0, n, size)), (n - 1) % size + 1]),
     ],
-    "03.2": [average, average_by_one_hot, lambda i, k: list(average(i, k))],
-    "03.3": [split_seeded, split_by_hand, data.split_train_validation],
-    "03.4": [Sums, AllAtOnce],
+    "03.2": [
+        *(average, average_by_one_hot, lambda i, k: list(average(i, k))),
+        lambda i, k: np.stack([i.numpy()[k.numpy() == c].mean(0) for c in range(10)]),
+    ],
+    "03.3": [split_seeded, split_by_hand, data.split_train_validation, split_by_class],
+    "03.4": [Sums, AllAtOnce, Prepared],
 }
 WRONG = {
     "03.1": [
@@ -126,6 +183,8 @@ WRONG = {
         (lambda n, size: (math.ceil(n / size), size), "not 55000"),
         (lambda n, size: n / size, "should be 2 values"),
         (lambda n, size: ((n - 1) % size + 1, -(-n // size)), "batches first"),
+        (lambda n, size: (n // size + 1, n % size), "is full, not empty"),
+        (lambda n, size: (round(n / size), n % size or size), "is a batch, too"),
     ],
     "03.2": [
         (lambda i, k: average(i, k).squeeze(1), "channel axis is missing"),
@@ -139,6 +198,11 @@ WRONG = {
             lambda i, k: torch.stack([i[k == c].mean() for c in range(10)]),
             "They have (10,)",
         ),
+        (lambda i, k: dict(enumerate(average(i, k))), "but is a dict of 10"),
+        (
+            lambda i, k: torch.stack([i[k == c].sum(dim=0) / 10 for c in range(10)]),
+            "Divide by the class's own number",
+        ),
     ],
     "03.3": [
         (lambda d: random_split(d, [55_000, 5_000]), "that the second call returns"),
@@ -147,6 +211,12 @@ WRONG = {
         (split_twice_the_same, "more than once"),
         (lambda d: 0.5, "should be 2 values"),
         (lambda d: (1, 2), "should be a dataset"),
+        (split_with_one_generator, "that the second call returns"),
+        (split_positions, "`Subset(dataset, positions)`"),
+        (
+            lambda d: [DataLoader(part) for part in split_seeded(d)],
+            "should be a dataset, but is a DataLoader",
+        ),
     ],
     "03.4": [
         (Restless, "another picture when it is asked for again"),
@@ -154,6 +224,9 @@ WRONG = {
         (OwnLabel, "so its label should be"),
         (Neighbor, "not drawn at random"),
         (NoLength, "has no method `__len__`"),
+        (Backwards, "The left half of `sums[0]` should be digit 0"),
+        (Product, "so its label should be"),
+        (WithItself, "not drawn at random"),
         (Sums(torch.rand(9, 1, 28, 28), torch.arange(9)), "should be a class"),
     ],
 }

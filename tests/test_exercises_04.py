@@ -1,5 +1,6 @@
 """Answers to the exercises of chapter 4."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from exercise_cases import of_chapter
@@ -36,6 +37,25 @@ class Detached(ModuleListNet):
     def forward(self, images):
         x = F.relu(self.layers[0](images.flatten(start_dim=1)))
         return self.layers[1](x.detach())
+
+
+class ByParameters(nn.Module):
+    """Layers of plain parameters."""
+
+    def __init__(self):
+        super().__init__()
+        for name, shape in {"w": (50, 784), "b": 50, "v": (10, 50), "c": 10}.items():
+            self.register_parameter(name, nn.Parameter(0.05 * torch.randn(shape)))
+
+    def forward(self, images):
+        hidden = (images.reshape(len(images), -1) @ self.w.T + self.b).clamp(min=0)
+        return hidden @ self.v.mT + self.c
+
+
+class Threefold(ModuleListNet):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(784, 50), nn.Linear(50, 10)
 
 
 def two_layers(*between, end=()):
@@ -97,10 +117,19 @@ class OneConvolution(nn.Module):
 
 
 RIGHT = {
-    "04.1": [980, 980.0, torch.tensor(980)],
-    "04.2": [WORK, {k: torch.tensor(float(v)) for k, v in WORK.items()}],
-    "04.3": [ModuleListNet(), two_layers(nn.ReLU()), two_layers(nn.Tanh())],
-    "04.4": [small(), ByHand(), small().eval(), small(nn.Dropout())],
+    "04.1": [980, 980.0, torch.tensor(980), np.prod([20, 7, 7])],
+    "04.2": [
+        *(WORK, {k: torch.tensor(float(v)) for k, v in WORK.items()}),
+        {name: np.int64(work) for name, work in reversed(WORK.items())},
+    ],
+    "04.3": [
+        *(ModuleListNet(), two_layers(nn.ReLU()), two_layers(nn.Tanh())),
+        ByParameters(),
+    ],
+    "04.4": [
+        *(small(), ByHand(), small().eval(), small(nn.Dropout())),
+        nn.Sequential(nn.BatchNorm2d(1), small()),
+    ],
 }
 WRONG = {
     "04.1": [
@@ -110,6 +139,8 @@ WRONG = {
         (20 * 36, "four in all"),
         (1000, "Follow the side"),
         ((7, 7), "should be a number"),
+        (20 * 28 * 28, "the side is halved twice"),
+        ("20 * 7 * 7", "should be a number, but is the text"),
     ],
     "04.2": [
         ({k: 64 * v for k, v in WORK.items()}, "the whole batch of 64"),
@@ -118,6 +149,10 @@ WRONG = {
         (WORK | {"conv2": 320_000 + 20 * 64}, "counts the biases"),
         (WORK | {"conv2": 20 * 8 * 8}, "is what it puts out"),
         (WORK | {"fc1": None}, "no answer yet for 'fc1'"),
+        (WORK | {"conv2": 32_000}, "through all 10 channels"),
+        (WORK | {"conv1": 36_000}, "the size after pooling"),
+        ({name: 2 * work for name, work in WORK.items()}, "counts the additions"),
+        (list(WORK.values()), "should be a dictionary, but is a list of 4"),
     ],
     "04.3": [
         (ListNet(), "still has no parameters"),
@@ -126,6 +161,9 @@ WRONG = {
         (two_layers(nn.ReLU(), end=[nn.Softmax(dim=1)]), "are probabilities"),
         (Detached(), "takes no part"),
         (ModuleListNet, "is the class ModuleListNet"),
+        (Threefold(), "79,520 parameters. Layers 784 to 50"),
+        (nn.Sequential(*two_layers(nn.ReLU())[1:]), "raises `RuntimeError"),
+        (two_layers(nn.ReLU(), end=[nn.Sigmoid()]), "a ReLU or sigmoid at the end"),
     ],
     "04.4": [
         (DropoutNet(), "21,840 parameters"),
@@ -137,6 +175,8 @@ WRONG = {
         (Loud(), "should be near 10 %"),
         (small(flat=lambda: nn.Flatten(0)), "RuntimeError"),
         (lambda images: images, "should be a network"),
+        (small(nn.Linear(10, 1)), "It returns (64, 1)"),
+        (nn.Sequential(nn.Conv2d(3, 8, 5), small()), "to have 3 channels"),
     ],
 }
 EMPTY = {

@@ -1,5 +1,8 @@
 """Answers to the exercises of chapter 5."""
 
+import copy
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from exercise_cases import of_chapter
@@ -138,6 +141,104 @@ class AdamInPlace(torch.optim.Optimizer):
                 w -= group["lr"] * mean / (size + 1e-8)
 
 
+def train_with_closure(network, loader, optimizer):
+    loss_fn = torch.nn.CrossEntropyLoss()
+    for images, labels in loader:
+
+        def closure(images=images, labels=labels):
+            network.zero_grad()
+            loss = loss_fn(network.train()(images), labels)
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+
+
+def train_twice(network, loader, optimizer):
+    network.train()
+    for images, labels in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(network(images), labels).backward()
+        optimizer.step()
+        optimizer.step()
+
+
+def train_own_digits(network, loader, optimizer):
+    batches = [(torch.randn(8, 1, 28, 28), torch.arange(8))] * 9
+    train(network.cpu(), batches, optimizer)
+
+
+def along_on_copies(network, images, labels, step_sizes):
+    losses = []
+    for size in step_sizes:
+        moved = copy.deepcopy(network)
+        optimizer = torch.optim.SGD(moved.parameters(), lr=size)
+        F.cross_entropy(moved(images), labels).backward()
+        optimizer.step()
+        losses.append(F.cross_entropy(moved(images), labels).item())
+    return np.array(losses)
+
+
+def along_without_start(network, images, labels, step_sizes):
+    losses = along(network, images, labels, step_sizes)
+    return [losses[-1], *losses[:-1]]
+
+
+class SharedCount(Adam):
+    """Counts the steps within the loop over the parameters."""
+
+    @torch.no_grad()
+    def step(self):
+        for w, m, s in zip(self.parameters, self.means, self.squares, strict=True):
+            self.t += 1
+            m.lerp_(w.grad, 0.1)
+            s.lerp_(w.grad**2, 0.001)
+            size = (s / (1 - 0.999**self.t)).sqrt() + 1e-8
+            w -= self.lr * m / (1 - 0.9**self.t) / size
+
+
+class SharedMeans(Adam):
+    """One pair of means for all parameters."""
+
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, lr)
+        self.means = [self.means[0]] * len(self.parameters)
+        self.squares = [self.squares[0]] * len(self.parameters)
+
+
+class NoRoot(Adam):
+    @torch.no_grad()
+    def step(self):
+        self.t += 1
+        for w, m, s in zip(self.parameters, self.means, self.squares, strict=True):
+            m.lerp_(w.grad, 0.1)
+            s.lerp_(w.grad**2, 0.001)
+            size = s / (1 - 0.999**self.t) + 1e-8
+            w -= self.lr * m / (1 - 0.9**self.t) / size
+
+
+class AdamByParameter:
+    """Each parameter has a dictionary of its own."""
+
+    def __init__(self, params, lr=0.001):
+        self.lr = lr
+        self.states = [{"w": w, "m": 0, "s": 0, "t": 0} for w in params]
+
+    def zero_grad(self):
+        for state in self.states:
+            state["w"].grad.zero_()
+
+    def step(self):
+        for state in self.states:
+            g = state["w"].grad
+            state["t"] += 1
+            state["m"] = 0.9 * state["m"] + 0.1 * g
+            state["s"] = 0.999 * state["s"] + 0.001 * g * g
+            mean = state["m"] / (1 - 0.9 ** state["t"])
+            size = state["s"] / (1 - 0.999 ** state["t"])
+            state["w"].data -= self.lr * mean / (torch.sqrt(size) + 1e-8)
+
+
 class Uphill(Adam):
     sign = 1
 
@@ -173,10 +274,13 @@ class NoStep:
 
 
 RIGHT = {
-    "05.1": [ACCURACIES, {k: torch.tensor(v) for k, v in ACCURACIES.items()}],
-    "05.2": [train, train_and_forget_afterwards],
-    "05.3": [along, along_functionally],
-    "05.4": [Adam, AdamInPlace],
+    "05.1": [
+        *(ACCURACIES, {k: torch.tensor(v) for k, v in ACCURACIES.items()}),
+        {256: np.float64(0.4), 16: np.float64(0.88), 64: np.float64(0.71)},
+    ],
+    "05.2": [train, train_and_forget_afterwards, train_with_closure],
+    "05.3": [along, along_functionally, along_on_copies],
+    "05.4": [Adam, AdamInPlace, AdamByParameter],
 }
 WRONG = {
     "05.1": [
@@ -185,6 +289,9 @@ WRONG = {
         ({16: 0.62, 64: 0.62, 256: 0.62}, "All three are nearly equal"),
         ({16: 0.25, 64: 0.15, 256: 0.1}, "well above 50 %"),
         (ACCURACIES | {64: None}, "no answer yet for 64"),
+        ({str(k): v for k, v in ACCURACIES.items()}, "lacks 16, 64, 256, but has '16'"),
+        (ACCURACIES | {64: 0.1}, "Batches of 64 should lie between"),
+        (ACCURACIES | {16: [0.8, 0.86]}, "should be a number, but is a list of 2"),
     ],
     "05.2": [
         (train_broken, "no weight has changed"),
@@ -193,6 +300,8 @@ WRONG = {
         (train_once, "called 1 times for 6 batches"),
         (train_on_sums, "not as by one step"),
         (lambda network, loader: network, "raises `TypeError"),
+        (train_twice, "not as by one step"),
+        (train_own_digits, "called 9 times for 6 batches"),
     ],
     "05.3": [
         (lambda *a: along(*a, sign=1), "uphill"),
@@ -201,6 +310,8 @@ WRONG = {
         (lambda *a: along(*a, reduction="sum"), "sums over the batch"),
         (lambda *a: along(*a)[:2], "should be 6 values, but has 2"),
         (lambda *a: along(*a, sign=-2), "With the step size"),
+        (along_without_start, "With the step size"),
+        (lambda *a: min(along(*a)), "should be 6 values, but is"),
     ],
     "05.4": [
         (Uphill, "uphill"),
@@ -210,6 +321,9 @@ WRONG = {
         (Plain, "from where PyTorch's Adam leads it"),
         (NoStep, "has no method `step`"),
         (torch.optim.Adam, "PyTorch's own Adam"),
+        (SharedCount, "goes up with each parameter"),
+        (SharedMeans, "from where PyTorch's Adam leads it"),
+        (NoRoot, "*square root*"),
     ],
 }
 EMPTY = {

@@ -35,6 +35,39 @@ def compare_pooled(first, last):
     return compare(first, last)[0], 0.5
 
 
+def compare_with_one_share(first, last):
+    both = torch.cat([first, last]).float().mean().item()
+    error = math.sqrt(both * (1 - both) * (1 / len(first) + 1 / len(last)))
+    return compare(first, last)[0], error
+
+
+def compare_by_drawing(first, last):
+    """By drawing again from the answers, many times."""
+    means = []
+    for half in (first, last):
+        chosen = torch.randint(len(half), (8_000, len(half)))
+        means.append(half.float()[chosen].mean(dim=1))
+    return last.float().mean() - first.float().mean(), (means[1] - means[0]).std()
+
+
+def measure_last_batch(model, loader):
+    for images, labels in loader:
+        share = (model(images).argmax(dim=1) == labels).float().mean().item()
+    return share
+
+
+def measure_full_batches(model, loader):
+    right = sum((model(i).argmax(dim=1) == k).sum().item() for i, k in loader)
+    return right / (20 * len(loader))
+
+
+def measure_in_lists(model, loader):
+    with torch.inference_mode():
+        pairs = [(model(i).argmax(dim=1).tolist(), k.tolist()) for i, k in loader]
+    said, labels = (sum(lists, []) for lists in zip(*pairs, strict=True))
+    return sum(map(int.__eq__, said, labels)) / len(labels)
+
+
 def measure(model, loader):
     logits, labels = predict(model, loader, CPU)
     return (logits.argmax(dim=1) == labels).float().mean()
@@ -64,6 +97,18 @@ def curve(confidence, correct, thresholds):
 def curve_as_table(confidence, correct, thresholds):
     kept = confidence > torch.tensor(thresholds).view(-1, 1)
     return kept.float().mean(dim=1), (kept & correct).sum(dim=1) / kept.sum(dim=1)
+
+
+def curve_in_numpy(confidence, correct, thresholds):
+    """Needs thresholds as the chapter has them, in an array."""
+    sure = confidence.numpy()[None] >= thresholds[:, None]
+    return sure.mean(axis=1), (sure * correct.numpy()).sum(axis=1) / sure.sum(axis=1)
+
+
+def curve_of_the_refused(confidence, correct, thresholds):
+    kept = [confidence < t for t in thresholds]
+    shares = [k.float().mean().item() for k in kept]
+    return shares, [correct[k].float().mean().item() for k in kept]
 
 
 digits = data.mnist("train")
@@ -98,6 +143,15 @@ class Reader:
         return text
 
 
+def read_by_width(gray):
+    """Cuts into four equal parts, as the chapter's picture can be."""
+    return "".join(read(part) for part in gray.split(gray.shape[1] // 4, dim=1))
+
+
+def read_bright(gray):
+    return read(1 - gray)
+
+
 def read_unprepared(gray):
     return read(
         gray, lambda part: F.interpolate(part[None, None], (28, 28), mode="area")
@@ -105,9 +159,9 @@ def read_unprepared(gray):
 
 
 RIGHT = {
-    "06.1": [compare, compare_with_std],
-    "06.2": [measure, measure_by_evaluate],
-    "06.3": [curve, curve_as_table],
+    "06.1": [compare, compare_with_std, compare_by_drawing],
+    "06.2": [measure, measure_by_evaluate, measure_in_lists],
+    "06.3": [curve, curve_as_table, curve_in_numpy],
     "06.4": [read, Reader()],
 }
 WRONG = {
@@ -118,6 +172,12 @@ WRONG = {
         (lambda a, b: (compare(a, b)[0], compare(a, a)[1] / 2**0.5), "first alone"),
         (compare_pooled, "the standard error should be"),
         (lambda a, b: compare(a, b)[0], "should be 2 values"),
+        (compare_with_one_share, "one accuracy for both"),
+        (lambda a, b: (compare(a, b)[0], 1.96 * compare(a, b)[1]), "asked for is one"),
+        (
+            lambda a, b: (compare(a, b)[0], compare(b, b)[1] / 2**0.5),
+            "standard error of the last alone",
+        ),
     ],
     "06.2": [
         (measure_in_two_passes, "goes through the loader 2 times"),
@@ -125,6 +185,9 @@ WRONG = {
         (lambda m, loader: 100 * measure(m, loader), "not in percent"),
         (lambda m, loader: 205 * measure(m, loader), "Divide by all digits"),
         (lambda m, loader: 0.1, "Yours is 10.00%"),
+        (measure_last_batch, "in batches of 20 and one of 5"),
+        (measure_full_batches, "Count, then divide once"),
+        (lambda m, loader: (measure(m, loader), 0.1), "should be a number"),
     ],
     "06.3": [
         (lambda *a: curve(*a)[::-1], "shares answered first"),
@@ -141,6 +204,11 @@ WRONG = {
         ),
         (lambda c, r, t: curve(c, r, [0.5] * 5), "With the threshold"),
         (lambda c, r, t: curve(c, r, t[:2]), "should have the shape (5,)"),
+        (curve_of_the_refused, "are refused"),
+        (
+            lambda c, r, t: list(zip(*curve(c, r, t), strict=True)),
+            "should be 2 values, but has 5",
+        ),
     ],
     "06.4": [
         (lambda gray: [int(s) for s in read(gray)], "returns a list of 4"),
@@ -148,6 +216,9 @@ WRONG = {
         (lambda gray: read(gray)[:2], "Of a picture with 4 digits, it reads"),
         (lambda gray: "8" * len(read(gray)), "reads only"),
         (read_unprepared, "as in training"),
+        (read_by_width, "Of a picture with"),
+        (read_bright, "Of a picture with 4 digits, it reads"),
+        (lambda gray: int(read(gray) or 0), 'should return a text such as "2026"'),
     ],
 }
 EMPTY = {"06.1": [stub], "06.2": [stub], "06.3": [stub], "06.4": [stub]}

@@ -1,6 +1,9 @@
 """Answers to the exercises of chapter 7."""
 
 import copy
+import tempfile
+from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,6 +32,34 @@ def keep_all(model, epochs):
         for accuracy in epochs
     ]
     return max(kept, key=lambda pair: pair[0])[1]
+
+
+def keep_in_file(model, epochs):
+    best_accuracy = -1.0
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "best.pt")
+        for accuracy in epochs:
+            if accuracy > best_accuracy:
+                best_accuracy = accuracy
+                torch.save(model.state_dict(), path)
+        return torch.load(path, weights_only=True)
+
+
+def keep_parameters(model, epochs):
+    best_accuracy, best = -1.0, None
+    for accuracy in epochs:
+        if accuracy > best_accuracy:
+            best_accuracy = accuracy
+            best = {name: p.detach().clone() for name, p in model.named_parameters()}
+    return best
+
+
+def keep_network(model, epochs):
+    best_accuracy, best = -1.0, None
+    for accuracy in epochs:
+        if accuracy > best_accuracy:
+            best_accuracy, best = accuracy, copy.deepcopy(model)
+    return best
 
 
 def keep_views(model, epochs):
@@ -72,6 +103,20 @@ def average_in_place(paths):
     return total
 
 
+def average_step_by_step(paths):
+    mean = OrderedDict()
+    for count, path in enumerate(paths, start=1):
+        for name, value in checkpoint.read(path)["model"].items():
+            before = mean.setdefault(name, torch.zeros_like(value))
+            before += (value - before) / count
+    return mean
+
+
+def average_of_all(paths):
+    dicts = dicts_of(paths)
+    return {k: torch.stack([d[k] for d in dicts]).mean() for k in dicts[0]}
+
+
 def running_mean(paths):
     mean, *others = dicts_of(paths)
     for other in others:
@@ -80,14 +125,17 @@ def running_mean(paths):
 
 
 RIGHT = {
-    "07.1": [SHARES, {k: torch.tensor(v) for k, v in SHARES.items()}],
-    "07.2": [keep_best, keep_all],
+    "07.1": [
+        *(SHARES, {k: torch.tensor(v) for k, v in SHARES.items()}),
+        {"optimizer": np.float32(0.9), "random": np.float32(0.8), "nothing": 0},
+    ],
+    "07.2": [keep_best, keep_all, keep_in_file],
     "07.3": [
         (WAVES, WAVES * 1.02),
         [WAVES.tolist(), (WAVES[:70] + 0.003).tolist()],
         (torch.tensor(WAVES), torch.tensor(WAVES) * 0.98),
     ],
-    "07.4": [average, average_in_place],
+    "07.4": [average, average_in_place, average_step_by_step],
 }
 WRONG = {
     "07.1": [
@@ -96,6 +144,8 @@ WRONG = {
         (SHARES | {"optimizer": 98.0}, "A share lies between 0 and 1"),
         (SHARES | {"random": 0.001}, "Do you compare all weights"),
         ({"nothing": 0}, "lacks 'random', 'optimizer'"),
+        (list(SHARES.values()), "should be a dictionary, but is a list of 3"),
+        (SHARES | {"random": 21_000}, "A share lies between 0 and 1"),
     ],
     "07.2": [
         (keep_views, "weights of the last epoch"),
@@ -103,6 +153,8 @@ WRONG = {
         (stop_early, "Only 1 of the five epochs"),
         (lambda model, epochs: max(epochs), "should return a state dict"),
         (lambda model, epochs: list(epochs) and {}, "has the names []"),
+        (keep_parameters, "lacks ['1.num_batches_tracked', '1.running_mean'"),
+        (keep_network, "should return a state dict, but returns a Sequential"),
     ],
     "07.3": [
         ((WAVES, WAVES), "needs a new optimizer"),
@@ -111,6 +163,8 @@ WRONG = {
         ((WAVES[:10], WAVES[:10]), "has the shape (10,)"),
         ((WAVES, WAVES + 0.2), "begin with the same weights"),
         (WAVES, "should be 2 values, but has 70"),
+        ((0.95 + WAVES / 20, 0.94 + WAVES / 20), "Are these accuracies?"),
+        (([0.3] * 5 + [float("nan")] * 65, WAVES), "is not a positive number"),
     ],
     "07.4": [
         (lambda paths: dicts_of(paths)[-1], "that of the last file"),
@@ -118,7 +172,12 @@ WRONG = {
         (running_mean, "Add all, then divide once"),
         (lambda paths: dicts_of(paths), "should return a state dict"),
         (lambda p: {f"net.{k}": v for k, v in average(p).items()}, "have the names"),
-        (lambda paths: torch.load(paths[0], weights_only=True), "raises `"),
+        (
+            lambda paths: torch.load(paths[0], weights_only=True),
+            'Use `checkpoint.read(path)["model"]`',
+        ),
+        (average_of_all, "should have the shape (4, 5), but has ()"),
+        (lambda paths: dicts_of(paths)[0], "is not the mean of its values"),
     ],
 }
 EMPTY = {

@@ -1,7 +1,9 @@
 """Answers to the exercises of chapter 10."""
 
+import copy
 import math
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -90,17 +92,47 @@ def with_dropout_on(model, images, labels, optimizer):
     return found
 
 
+def complaints_by_assert(*setup):
+    found = complaints(*setup)
+    assert not found, found[0]
+    return found
+
+
+def complaints_one_by_one(*setup):
+    yield from complaints(*setup)
+
+
+def complaints_in_a_set(model, images, labels, optimizer):
+    """Looks at a deep copy of everything."""
+    model, images, labels = copy.deepcopy((model, images, labels))
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    twin = SimpleNamespace(param_groups=[{"params": list(model.parameters())}])
+    found = set(complaints(model, images, labels, twin))
+    if [tuple(p.shape) for p in held] != [tuple(p.shape) for p in model.parameters()]:
+        found.add("another optimizer")
+    return found | {
+        "another optimizer"
+        for p, q in zip(held, model.parameters(), strict=False)
+        if not torch.equal(p, q)
+    }
+
+
 RIGHT = {
     "10.1": [
         lambda k: math.log(1 + (k - 1) / math.e),
         lambda k: -torch.cat([torch.ones(1), torch.zeros(k - 1)]).log_softmax(0)[0],
+        lambda k: F.cross_entropy(torch.eye(k)[:1], torch.tensor([0])),
     ],
     "10.2": [
         Later(lambda: (trained(), 0.91)),
         Later(lambda: [trained(raw=True), torch.tensor(0.9)]),
+        Later(lambda: (nn.ModuleList([trained()])[0], np.float32(0.93))),
     ],
-    "10.3": [LOSSES, {name: losses.tolist() for name, losses in LOSSES.items()}],
-    "10.4": [complaints, complaints_in_a_tuple],
+    "10.3": [
+        *(LOSSES, {name: losses.tolist() for name, losses in LOSSES.items()}),
+        {k: [torch.tensor(v, requires_grad=True) for v in LOSSES[k]] for k in LOSSES},
+    ],
+    "10.4": [complaints, complaints_in_a_tuple, complaints_in_a_set],
 }
 WRONG = {
     "10.1": [
@@ -109,6 +141,8 @@ WRONG = {
         (lambda k: math.log(1 + 9 / math.e), "for 10 classes"),
         (lambda k: math.log(math.e + k - 1), "Divide by e"),
         (lambda k: (k, k), "should be a number"),
+        (lambda k: math.log2(1 + (k - 1) / math.e), "the floor should be 1.4612"),
+        (lambda k: -math.log(1 + (k - 1) / math.e), "The sign is wrong"),
     ],
     "10.2": [
         (Later(lambda: (trained(epochs=0), 0.9)), "Over 85 % are possible"),
@@ -120,6 +154,11 @@ WRONG = {
         (Later(lambda: (trained(), 0.99)), "but `my_accuracy` is 99.0%"),
         (Later(lambda: (trained(), 89)), "Give a share"),
         (Later(lambda: 0.9), "should be 2 values"),
+        (
+            Later(lambda: (0.9, trained())),
+            "`my_model` should be a network, an nn.Module, but is",
+        ),
+        (Later(lambda: (trained()[:2], 0.9)), "It returns (3000, 32)"),
     ],
     "10.3": [
         (LOSSES | {"right": FALLING + 0.5}, "below 0.1 in 200 steps"),
@@ -128,6 +167,8 @@ WRONG = {
         (LOSSES | {"mixed": FALLING}, "in a new order"),
         (LOSSES | {"mixed": FALLING[:10]}, "should have the shape (200,)"),
         (LOSSES | {"right": FALLING[::-1].copy()}, "begins at 0.00"),
+        (LOSSES | {"right": 0.02}, "should have the shape (200,), but has ()"),
+        (dict.fromkeys(LOSSES, FALLING), "Is there a softmax?"),
     ],
     "10.4": [
         (without("mixed"), "nothing wrong with mixed images"),
@@ -137,6 +178,8 @@ WRONG = {
         (lambda *setup: ["all bad"], "It complains of a sound set-up: all bad"),
         (lambda *setup: [], "nothing wrong with softmax at the end"),
         (lambda *setup: "fine", "should return a list"),
+        (complaints_by_assert, "raises `AssertionError: images are not normalized"),
+        (complaints_one_by_one, "should return a list, but returns a generator"),
     ],
 }
 EMPTY = {

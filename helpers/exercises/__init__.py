@@ -1,4 +1,4 @@
-"""The book's exercises: is my answer right, a hint, the solution.
+"""The book's exercises: is my answer right, a hint, the solution; and its quizzes.
 
 >>> from helpers.exercises import check, hint, solution
 >>> check("01.1", None).status
@@ -8,6 +8,8 @@ An exercise is named by its chapter and its number. What is checked is what an
 answer does: functions and networks are tried on fresh random input, values are
 compared with what must hold of them. The solutions are in the chapters, and
 nowhere else.
+
+A quiz needs no code: its questions are in `quizzes`, a module a chapter.
 """
 
 from helpers.exercises import (  # noqa: F401 (each adds its exercises)
@@ -18,15 +20,28 @@ from helpers.exercises import (  # noqa: F401 (each adds its exercises)
     chapter05,
     chapter06,
     chapter07,
+    chapter08,
+    chapter09,
     chapter10,
+    chapter11,
 )
 from helpers.exercises._hints import hint
+from helpers.exercises._quiz import Quiz, quiz
 from helpers.exercises._registry import EXERCISES, find
 from helpers.exercises._result import Result
 from helpers.exercises._run import judge
 from helpers.exercises._solutions import Solution, solution
 
-__all__ = ["EXERCISES", "Result", "Solution", "check", "hint", "solution"]
+__all__ = [
+    "EXERCISES",
+    "Quiz",
+    "Result",
+    "Solution",
+    "check",
+    "hint",
+    "quiz",
+    "solution",
+]
 
 
 def check(exercise: str, attempt: object) -> Result:

@@ -7,8 +7,9 @@ task calls the answer, such as "my_sheet".
 import dis
 import inspect
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,8 +53,10 @@ def is_empty(attempt: object) -> bool:
     return False
 
 
-def _does_nothing(function: FunctionType) -> bool:
+def _does_nothing(function: object) -> bool:
     """Tell whether a function only returns None, or says it is not written yet."""
+    if not isinstance(function, FunctionType):  # made by C, or by functools
+        return False
     code = function.__code__
     steps = list(dis.get_instructions(code))
     operations = {step.opname for step in steps}
@@ -153,9 +156,9 @@ def as_tensor(value: object, name: str, shape: tuple[int, ...] | None = None) ->
     return found
 
 
-def sequence(value: object, name: str, length: int) -> list:
+def sequence(value: object, name: str, length: int) -> list[Any]:
     """Return a list of a sequence of the right length."""
-    if isinstance(value, Tensor | np.ndarray):
+    if isinstance(value, Tensor | np.ndarray) and value.ndim > 0:
         value = list(value)
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise Wrong(f"`{name}` should be {length} values, but is {describe(value)}.")
@@ -164,14 +167,15 @@ def sequence(value: object, name: str, length: int) -> list:
     return list(value)
 
 
-def mapping(value: object, name: str, keys: Sequence) -> dict:
+def mapping(value: object, name: str, keys: Sequence[object]) -> dict[Any, Any]:
     """Return a dictionary that has exactly the keys asked for, none of them empty."""
     if not isinstance(value, Mapping):
         raise Wrong(f"`{name}` should be a dictionary, but is {describe(value)}.")
     missing = [key for key in keys if key not in value]
-    if missing:
-        raise Wrong(f"`{name}` lacks {', '.join(map(repr, missing))}.")
     extra = [key for key in value if key not in keys]
+    if missing:
+        instead = f", but has {', '.join(map(repr, extra))}" if extra else ""
+        raise Wrong(f"`{name}` lacks {', '.join(map(repr, missing))}{instead}.")
     if extra:
         raise Wrong(f"`{name}` has {', '.join(map(repr, extra))}, which is not asked.")
     unfilled = [key for key in keys if is_empty(value[key])]
@@ -183,7 +187,14 @@ def mapping(value: object, name: str, keys: Sequence) -> dict:
 # Trying functions ---------------------------------------------------------------
 
 
-def attempted(function: object, call: str, *arguments: object, tried: str = ""):
+def as_function(value: object, name: str) -> Callable[..., Any]:
+    """Return something that can be called."""
+    if not callable(value):
+        raise Wrong(f"`{name}` should be a function, but is {describe(value)}.")
+    return value
+
+
+def attempted(function: object, call: str, *arguments: object, tried: str = "") -> Any:
     """Call a function of the reader's; an error it raises is an answer too.
 
     Parameters
@@ -206,12 +217,10 @@ def attempted(function: object, call: str, *arguments: object, tried: str = ""):
     """
     if is_empty(function):
         raise Empty
-    if not callable(function):
-        name = call.partition("(")[0]
-        raise Wrong(f"`{name}` should be a function, but is {describe(function)}.")
+    answer = as_function(function, call.partition("(")[0])
     copies = [a.clone() if isinstance(a, Tensor) else a for a in arguments]
     try:
-        return function(*copies)
+        return answer(*copies)
     except (Wrong, Empty):
         raise
     except (Exception, SystemExit) as error:
@@ -322,4 +331,6 @@ def judge_ending(logits: Tensor, name: str) -> None:
             "the logits; the loss does the softmax and the logarithm."
         )
     if (logits >= 0).all():
-        raise Wrong(f"No logit of `{name}` is negative. Is there a ReLU at the end?")
+        raise Wrong(
+            f"No logit of `{name}` is negative. Is there a ReLU or sigmoid at the end?"
+        )

@@ -3,7 +3,9 @@
 import html
 import re
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
+
+Status: TypeAlias = Literal["right", "wrong", "empty"]
 
 MIME_TYPE = "application/vnd.pytorch-by-hand.check+json"
 
@@ -31,7 +33,7 @@ class Result:
     """
 
     exercise: str
-    status: Literal["right", "wrong", "empty"]
+    status: Status
     message: str
 
     def __str__(self) -> str:
@@ -50,7 +52,9 @@ class Result:
             f"{self.exercise} {word}.</strong> {message}</div>"
         )
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, object]:
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> dict[str, object]:
         return {
             "text/plain": str(self),
             "text/html": self._repr_html_(),

@@ -13,7 +13,7 @@ from torch import nn
 
 from helpers.exercises._answers import is_empty, told
 from helpers.exercises._registry import Empty, Exercise, Wrong
-from helpers.exercises._result import Result
+from helpers.exercises._result import Result, Status
 
 
 def judge(exercise: Exercise, attempt: object) -> Result:
@@ -23,7 +23,7 @@ def judge(exercise: Exercise, attempt: object) -> Result:
     return Result(exercise.name, status, message)
 
 
-def _verdict(exercise: Exercise, attempt: object) -> tuple[str, str]:
+def _verdict(exercise: Exercise, attempt: object) -> tuple[Status, str]:
     try:
         if is_empty(attempt):
             raise Empty
@@ -97,7 +97,9 @@ class _Snapshot:
 
 def _networks(attempt: object) -> list[nn.Module]:
     """Return the networks that an answer is, holds, or mentions."""
-    found, seen, waiting = [], set(), [attempt]
+    found: list[nn.Module] = []
+    seen: set[int] = set()
+    waiting: list[object] = [attempt]
     while waiting:
         thing = waiting.pop()
         if id(thing) in seen or len(seen) > 1_000:

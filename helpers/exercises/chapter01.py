@@ -1,6 +1,9 @@
 """Chapter 1: tensors."""
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from helpers.exercises._answers import (
     as_tensor,
@@ -17,7 +20,7 @@ from helpers.exercises._registry import Wrong, exercise
 
 # Exercise 1 ---------------------------------------------------------------------
 
-EXPRESSIONS = {
+EXPRESSIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "images[3]": lambda images: images[3],
     "images[:, 0]": lambda images: images[:, 0],
     "images[:, :, ::4]": lambda images: images[:, :, ::4],
@@ -133,7 +136,8 @@ def mended_fit(attempt: object) -> str:
     call = "my_fit(column, price)"
     for count in (40, 25):
         distance = 5 * torch.rand(count)
-        price = 1 + 3 * torch.rand(1) + (1 + torch.rand(1)) * distance
+        # The base fee is far from the price of a km, so that they are not mistaken.
+        price = 3.5 + 2 * torch.rand(1) + (1 + torch.rand(1)) * distance
         price += 0.3 * torch.randn(count)
         column = distance.view(-1, 1)
         tried = f"a column of shape ({count}, 1) and prices of shape ({count},)"
@@ -145,7 +149,7 @@ def mended_fit(attempt: object) -> str:
     return "The slope and the base fee are those of the points."
 
 
-def _judge_line(slope, base, distance, price) -> None:
+def _judge_line(slope: float, base: float, distance: Tensor, price: Tensor) -> None:
     """Compare a line with the best one."""
     columns = torch.stack([distance, torch.ones_like(distance)], dim=1).double()
     best = torch.linalg.lstsq(columns, price.double().view(-1, 1)).solution
@@ -184,7 +188,9 @@ def _judge_line(slope, base, distance, price) -> None:
 def nearest_digits(attempt: object) -> str:
     """Try a function that answers with the label of the nearest known digit."""
     call = "my_reader(new, known, known_labels)"
-    known = torch.rand(60, 30) * (0.2 + 2 * torch.rand(60, 1))
+    # Each in three brightnesses: the same direction, but another distance.
+    shapes = torch.rand(20, 30)
+    known = torch.cat([0.4 * shapes, shapes, 2 * shapes])[torch.randperm(60)]
     known_labels = torch.randint(10, (60,))
     chosen = torch.randint(60, (25,))
     new = known[chosen] + 0.02 * torch.randn(25, 30)
@@ -197,7 +203,9 @@ def nearest_digits(attempt: object) -> str:
     return "Each new digit gets the label of the closest known one."
 
 
-def _about_reader(found, new, known, known_labels, nearest) -> str:
+def _about_reader(
+    found: Tensor, new: Tensor, known: Tensor, known_labels: Tensor, nearest: Tensor
+) -> str:
     """Say which of the likely mistakes a reader made."""
     scores = new @ known.T
     right = (found == known_labels[nearest]).sum().item()
@@ -210,6 +218,12 @@ def _about_reader(found, new, known, known_labels, nearest) -> str:
             "Here the known digit with the largest dot product answers, and a "
             "bright one has that for everything. The bias is missing."
         )
+    squares = (known**2).sum(dim=1)
+    if same(found, known_labels[(scores - squares).argmax(dim=1)]):
+        return "The bias is minus *half* the sum of the squared pixels."
     if same(found, known_labels[torch.cdist(new, known).argmax(dim=1)]):
         return "Here the *farthest* known digit answers. Should it be argmin?"
-    return f"Only {right} of 25 answers are the label of the closest known digit."
+    return (
+        f"Only {right} of 25 answers are the label of the closest known digit: the one "
+        "with the smallest sum of squared differences."
+    )

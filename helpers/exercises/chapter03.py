@@ -3,6 +3,7 @@
 import inspect
 import math
 import random
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -108,16 +109,18 @@ def averages_of_classes(attempt: object) -> str:
 # Exercise 3 ---------------------------------------------------------------------
 
 
-class _Numbered(Dataset):
+class _Numbered(Dataset[tuple[str, int]]):
     """60,000 examples that say which they are."""
+
+    targets = torch.arange(60_000) % 10  # as MNIST's, for who splits by class
 
     def __len__(self) -> int:
         return 60_000
 
-    def __getitem__(self, index: int) -> int:
+    def __getitem__(self, index: int) -> tuple[str, int]:
         if not 0 <= index < 60_000:
             raise IndexError(index)
-        return int(index)
+        return "example", int(index)
 
 
 @exercise(
@@ -167,7 +170,14 @@ def _split_once(attempt: object) -> tuple[set[int], set[int]]:
             raise Wrong(
                 f"The {name} part should have {size:,} examples, but has {len(part):,}."
             )
-        examples = {int(part[i]) for i in range(size)}
+        first = attempted(lambda part=part: part[0], f"{name}[0]")
+        if not isinstance(first, tuple) or first[0] != "example":
+            raise Wrong(
+                f"The {name} part holds {describe(first)} where an example of the "
+                "dataset should be. If these are positions, make datasets of them: "
+                "`Subset(dataset, positions)`."
+            )
+        examples = {part[i][1] for i in range(size)}
         if len(examples) != size:
             raise Wrong(
                 f"The {name} part has {size - len(examples):,} examples more than once."
@@ -232,7 +242,7 @@ def dataset_of_sums(attempt: object) -> str:
     return "Pictures, sums, and the same ones each time."
 
 
-def _sum_example(sums: object, index: int) -> tuple[Tensor, float]:
+def _sum_example(sums: Any, index: int) -> tuple[Tensor, float]:
     """Return a picture and its label."""
     example = attempted(lambda: sums[index], f"sums[{index}]")
     pair = sequence(returned(example, "sums[i]"), f"sums[{index}]", 2)
@@ -245,7 +255,9 @@ def _sum_example(sums: object, index: int) -> tuple[Tensor, float]:
     return picture, number(pair[1], f"the label of sums[{index}]")
 
 
-def _judge_sum(picture, label, index, images, labels) -> int:
+def _judge_sum(
+    picture: Tensor, label: float, index: int, images: Tensor, labels: Tensor
+) -> int:
     """Compare one example with the digits it must be made of; return the partner."""
     if not same(picture[:, :, :28], images[index]):
         raise Wrong(f"The left half of `sums[{index}]` should be digit {index}.")
@@ -262,7 +274,7 @@ def _judge_sum(picture, label, index, images, labels) -> int:
     return partner
 
 
-def _judge_batches(sums: object) -> None:
+def _judge_batches(sums: Any) -> None:
     """See whether a loader can make batches of the examples."""
     batch = attempted(
         lambda: next(iter(DataLoader(sums, batch_size=6))),

@@ -1,7 +1,9 @@
 """Chapter 4: the network."""
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
@@ -17,6 +19,8 @@ from helpers.exercises._answers import (
 from helpers.exercises._digits import some_digits
 from helpers.exercises._registry import Wrong, exercise
 from helpers.models import DropoutNet, count_parameters
+
+Counts = dict[str, int]  # by the layer's name
 
 # Exercise 1 ---------------------------------------------------------------------
 
@@ -46,6 +50,7 @@ def flat_size(attempt: object) -> str:
         side * side: "That is one map. How many channels does conv2 put out?",
         10 * side * side: "That would be right for 10 channels; conv2 puts out 20.",
         20 * 14 * 14: "Both blocks pool: the side is halved twice.",
+        20 * 28 * 28: "Both blocks pool: the side is halved twice.",
         20 * 5 * 5: "Both convolutions have padding, not only one.",
         20 * 6 * 6: "Padding 2 adds two pixels on each side, four in all.",
     }
@@ -75,7 +80,7 @@ def multiplications(attempt: object) -> str:
         found = number(answers[name], f'my_multiplications["{name}"]')
         if found == truth:
             continue
-        known = {
+        known: dict[float, str] = {
             64 * truth: "is right for the whole batch of 64, not for one digit.",
             parameters[name]: "is its number of parameters. A convolution uses each "
             "of its weights at every place of the image.",
@@ -83,7 +88,13 @@ def multiplications(attempt: object) -> str:
             "multiplied.",
             outputs[name]: "is what it puts out. Each of these costs as many "
             "multiplications as its fan-in.",
+            2 * truth: "counts the additions, too.",
         }
+        if name == "conv2":
+            known[truth // 10] = "leaves out that each of its kernels reaches through "
+            known[truth // 10] += "all 10 channels."
+        if name.startswith("conv"):
+            known[truth // 4] = "takes the size after pooling. Pooling comes later."
         remark = known.get(found, "is not outputs times fan-in.")
         complaints.append(f"{name}: {found:,.0f} {remark}")
     if complaints:
@@ -92,14 +103,17 @@ def multiplications(attempt: object) -> str:
     return f"{share:.0%} of the work is done in the convolutions."
 
 
-def _count_work(model: nn.Module) -> tuple[dict, dict, dict]:
+def _count_work(model: nn.Module) -> tuple[Counts, Counts, Counts]:
     """Return each layer's multiplications, parameters and outputs, for one digit."""
-    work, parameters, outputs = {}, {}, {}
+    work: Counts = {}
+    parameters: Counts = {}
+    outputs: Counts = {}
 
-    def note(name):
-        def hook(layer, inputs, output):
+    def note(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def hook(layer: nn.Module, inputs: object, output: Tensor) -> None:
             outputs[name] = output[0].numel()
-            work[name] = outputs[name] * layer.weight[0].numel()
+            fan_in = layer.get_parameter("weight")[0].numel()
+            work[name] = outputs[name] * fan_in
             parameters[name] = count_parameters(layer)
 
         return hook
@@ -158,7 +172,13 @@ class _CountConvolutions(TorchFunctionMode):
 
     count = 0
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        function: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         if getattr(function, "__name__", "") == "conv2d":
             self.count += 1
         return function(*args, **(kwargs or {}))

@@ -2,11 +2,14 @@
 
 import copy
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from helpers.device import choose_device
+from helpers.evaluation import Batches
 from helpers.exercises._answers import (
     as_tensor,
     attempted,
@@ -60,6 +63,11 @@ def accuracy_by_batch_size(attempt: object) -> str:
             f"256, and well above 50 %; yours are {text}. Is the learning rate "
             "that of the real run, with its momentum?"
         )
+    if not shares[256] - 0.05 < shares[64] < shares[16] + 0.05:
+        raise Wrong(
+            f"Batches of 64 should lie between the others; yours are {text}. Did each "
+            "run begin with a fresh network, and train for one pass?"
+        )
     return "The smaller the batches, the more steps in one pass."
 
 
@@ -79,7 +87,7 @@ class _Noting(nn.Module):
         return self.fc(images.flatten(start_dim=1))
 
 
-def _train(model, batches, forget=True) -> Tensor:
+def _train(model: _Noting, batches: Batches, forget: bool = True) -> Tensor:
     """Return the weights that the five steps lead to."""
     model = copy.deepcopy(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
@@ -146,18 +154,26 @@ def loop_that_learns(attempt: object) -> str:
 # Exercise 3 ---------------------------------------------------------------------
 
 
-def _walk(model, images, labels, sizes, cumulative=False, sign=-1) -> Tensor:
+def _walk(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    sizes: Sequence[float],
+    cumulative: bool = False,
+    sign: int = -1,
+) -> Tensor:
     """Return the loss after a step of each size along the first gradient."""
     model = copy.deepcopy(model)
     model.zero_grad()
     loss_fn = nn.CrossEntropyLoss()
     loss_fn(model(images), labels).backward()
-    start = [w.detach().clone() for w in model.parameters()]
+    start = [(w, w.detach().clone(), w.grad) for w in model.parameters()]
     losses = []
     with torch.no_grad():
         for size in sizes:
-            for w, w0 in zip(model.parameters(), start, strict=True):
-                w.copy_((w if cumulative else w0) + sign * size * w.grad)
+            for w, w0, gradient in start:
+                assert gradient is not None
+                w.copy_((w if cumulative else w0) + sign * size * gradient)
             losses.append(loss_fn(model(images), labels).item())
     return torch.tensor(losses)
 
@@ -212,10 +228,24 @@ def losses_along_the_gradient(attempt: object) -> str:
 # Exercise 4 ---------------------------------------------------------------------
 
 
-def _adam(weights, gradients, lr, correct=True, square=True) -> Tensor:
-    """Return where Adam's steps lead, or those of an Adam with a mistake."""
+def _adam(
+    weights: Tensor,
+    gradients: list[Tensor],
+    lr: float,
+    correct: bool = True,
+    square: bool = True,
+    each: bool = False,
+) -> Tensor:
+    """Return where Adam's steps lead, or those of an Adam with a mistake.
+
+    Weights and each of the gradients are (parameter, weight). With `each`, the
+    number of steps goes up with each parameter.
+    """
     w, m, s = weights.clone(), 0 * weights, 0 * weights
-    for t, g in enumerate(gradients, start=1):
+    for step, g in enumerate(gradients, start=1):
+        t = torch.full((len(w), 1), float(step))
+        if each:
+            t = len(w) * (t - 1) + torch.arange(1.0, len(w) + 1).view(-1, 1)
         m = 0.9 * m + 0.1 * g
         s = 0.999 * s + 0.001 * g**2
         mean, size = (m / (1 - 0.9**t), s / (1 - 0.999**t)) if correct else (m, s)
@@ -233,15 +263,15 @@ def _adam(weights, gradients, lr, correct=True, square=True) -> Tensor:
         "began at zero. Then w -= lr · m / (√s + 1e-8).",
     ],
 )
-def adam_by_hand(attempt: object) -> str:
+def adam_by_hand(attempt: Any) -> str:
     """Run an optimizer beside PyTorch's Adam, with the same gradients."""
-    weights = torch.randn(7)
-    gradients = [torch.randn(7) + 0.5 for _ in range(20)]
-    parameter = nn.Parameter(weights.clone())
+    weights = torch.randn(2, 7)  # two parameters, of seven weights each
+    gradients = [torch.randn(2, 7) + 0.5 for _ in range(20)]
+    parameters = [nn.Parameter(row.clone()) for row in weights]
     call = "MyAdam(parameters, lr=0.01)"
     # An iterator, as network.parameters() is one: it can be read only once.
     optimizer = attempted(
-        lambda: attempt(iter([parameter]), lr=0.01), call, tried="one parameter"
+        lambda: attempt(iter(parameters), lr=0.01), call, tried="two parameters"
     )
     if isinstance(optimizer, torch.optim.Optimizer) and (
         type(optimizer).step in (torch.optim.Adam.step, torch.optim.AdamW.step)
@@ -251,18 +281,20 @@ def adam_by_hand(attempt: object) -> str:
         if not callable(getattr(optimizer, method, None)):
             raise Wrong(f"{describe(optimizer)} has no method `{method}`.".capitalize())
     for t, gradient in enumerate(gradients):
-        parameter.grad = torch.ones(7)
+        for parameter in parameters:
+            parameter.grad = torch.ones(7)
         attempted(lambda: optimizer.zero_grad(), "zero_grad()")
-        if parameter.grad is not None and parameter.grad.any():
+        if any(p.grad is not None and p.grad.any() for p in parameters):
             raise Wrong("`zero_grad()` leaves the old gradients where they are.")
-        parameter.grad = gradient.clone()
+        for parameter, row in zip(parameters, gradient, strict=True):
+            parameter.grad = row.clone()
         attempted(lambda: optimizer.step(), "step()")
-        if t == 0 and torch.equal(parameter.detach(), weights):
+        if t == 0 and torch.equal(as_tensor(parameters, "the weights"), weights):
             raise Wrong(
                 "`step()` changes no weight. `network.parameters()` can be read only "
                 "once: keep `list(parameters)`."
             )
-    found = as_tensor(parameter, "the weights")
+    found = as_tensor(parameters, "the weights")
     if same(found, _adam(weights, gradients, 0.01), 1e-5):
         return "After twenty steps, your weights are PyTorch's."
     if same(found, _adam(weights, gradients, -0.01), 1e-5):
@@ -274,6 +306,11 @@ def adam_by_hand(attempt: object) -> str:
         )
     if same(found, _adam(weights, gradients, 0.01, square=False), 1e-3):
         raise Wrong("Divide by the *square root* of the mean of the squares.")
+    if same(found, _adam(weights, gradients, 0.01, each=True), 1e-5):
+        raise Wrong(
+            "The number of steps goes up with each parameter. Count once in each call "
+            "of `step`."
+        )
     gap = (found - _adam(weights, gradients, 0.01)).abs().max().item()
     if math.isnan(gap):
         raise Wrong("After twenty steps, the weights are not numbers any more (NaN).")

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,8 +37,10 @@ from helpers.exercises._registry import Wrong, exercise
 def two_halves(attempt: object) -> str:
     """Try a function that compares two accuracies."""
     call = "my_compare(first, last)"
-    n, m = 900, 400
-    first, last = torch.rand(n) < 0.7, torch.rand(m) < 0.9
+    # Numbers for which the usual mistakes are far from each other.
+    n, m = 900, 250
+    first = torch.randperm(n) < random.randint(600, 660)
+    last = torch.randperm(m) < random.randint(220, 230)
     p, q = first.double().mean().item(), last.double().mean().item()
     tried = f"{n} and {m} right or wrong answers"
     found = sequence(
@@ -58,7 +61,8 @@ def two_halves(attempt: object) -> str:
         )
     variances = p * (1 - p) / n, q * (1 - q) / m
     expected = math.sqrt(sum(variances))
-    if abs(error - expected) < 0.02 * expected:
+    both = (n * p + m * q) / (n + m)
+    if abs(error - expected) < 0.05 * expected:  # by repeated drawing it varies
         return f"The difference is {difference / error:.0f} standard errors here."
     remarks = {
         sum(variances): "This is the square of the standard error; take the root.",
@@ -68,6 +72,10 @@ def two_halves(attempt: object) -> str:
         math.sqrt(variances[1]): "This is the standard error of the last alone.",
         math.sqrt(n * variances[0] + m * variances[1]): "Divide each p (1 - p) by its "
         "number of digits.",
+        math.sqrt(both * (1 - both) * (1 / n + 1 / m)): "This takes one accuracy for "
+        "both. Take each with its own p.",
+        1.96 * expected: "This is 1.96 standard errors; asked for is one.",
+        100 * expected: "Give the standard error as a share, not in percent.",
     }
     for value, remark in remarks.items():
         if abs(error - value) < 0.02 * value:
@@ -83,6 +91,8 @@ def two_halves(attempt: object) -> str:
 
 class _Known(nn.Module):
     """Answers image number i as a table says; the number is in the pixels."""
+
+    answers: Tensor
 
     def __init__(self, answers: Tensor) -> None:
         super().__init__()
@@ -171,7 +181,7 @@ def refusing(attempt: object) -> str:
     call = "my_curve(confidence, correct, thresholds)"
     confidence = torch.rand(300) ** 0.5
     correct = torch.rand(300) < confidence
-    thresholds = [0.0, 0.2, 0.5, 0.7, 0.9]
+    thresholds = np.array([0.0, 0.2, 0.5, 0.7, 0.9])  # NumPy's, as in the chapter
     kept = [confidence >= t for t in thresholds]
     shares = torch.stack([k.double().mean() for k in kept])
     accuracies = torch.stack([correct[k].double().mean() for k in kept])

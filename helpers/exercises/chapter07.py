@@ -109,7 +109,13 @@ def best_weights(attempt: object) -> str:
             f"`{call}` should return a state dict, but returns {describe(found)}."
         )
     if set(found) != set(model.state_dict()):
-        raise Wrong(f"The state dict returned has the names {sorted(found)[:4]}.")
+        missing = sorted(set(model.state_dict()) - set(found))
+        text = f"The state dict returned has the names {sorted(map(str, found))[:6]}"
+        if missing:
+            text += (
+                f", but lacks {missing}. Take `model.state_dict()`, with its buffers"
+            )
+        raise Wrong(f"{text}.")
     if len(after) < len(accuracies):
         raise Wrong(f"Only {len(after)} of the five epochs were run.")
     for epoch in (2, 0, 1, 3, 4):
@@ -159,6 +165,11 @@ def lost_velocity(attempt: object) -> str:
             )
         if not (curve > 0).all():
             raise Wrong(f"A loss in `{name}` is not a positive number.")
+        if (curve > 0.7).all() and (curve <= 1).all():
+            raise Wrong(
+                f"`{name}` lies between {curve.min():.2f} and {curve.max():.2f}. Are "
+                "these accuracies? Asked for is the loss."
+            )
         if curve[0] > 1.2:
             raise Wrong(
                 f"`{name}` begins at {curve[0]:.2f}. After six epochs the loss is far "
@@ -209,7 +220,15 @@ def mean_of_checkpoints(attempt: object) -> str:
             for path, weights in zip(paths, dicts, strict=True):
                 checkpoint.write({"model": weights}, path)
             tried = f"{count} checkpoints of a small network"
-            found = attempted(attempt, call, paths, tried=tried)
+            try:
+                found = attempted(attempt, call, paths, tried=tried)
+            except Wrong as wrong:
+                if "UnpicklingError" not in str(wrong):
+                    raise
+                raise Wrong(
+                    "`torch.load` alone cannot read these files: the helper has put a "
+                    'checksum before them. Use `checkpoint.read(path)["model"]`.'
+                ) from wrong
         _judge_mean(returned(found, call), dicts, call)
     return "Each weight is the mean of its values."
 

@@ -193,7 +193,7 @@ class _WithDropout(nn.Module):
         super().__init__()
         self.conv, self.drop = nn.Conv2d(1, 6, 5), nn.Dropout(0.5)
         self.fc = nn.Linear(6 * 6 * 6, 10)
-        with torch.no_grad():  # small logits: a first loss near ln 10, whatever the seed
+        with torch.no_grad():  # for a first loss near ln 10, whatever the seed
             self.fc.weight *= 0.3
 
     def forward(self, images: Tensor) -> Tensor:
@@ -219,7 +219,7 @@ def inspector(attempt: object) -> str:
     sound = _small()
     loud = copy.deepcopy(sound)
     with torch.no_grad():
-        loud[-1].weight *= 60
+        loud[-1].get_parameter("weight").mul_(60)
     cases = [
         ("a sound set-up", True, sound, images, labels, sound),
         ("a sound network with dropout", True, _WithDropout(), images, labels, None),
@@ -240,7 +240,15 @@ def inspector(attempt: object) -> str:
     return f"{len(cases)} set-ups, and a true word on each."
 
 
-def _inspected(attempt, name, is_sound, model, images, labels, owner) -> str:
+def _inspected(
+    attempt: object,
+    name: str,
+    is_sound: bool,
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    owner: nn.Module | None,
+) -> str:
     """Say what is wrong with an inspector's word on one set-up; "" if nothing is."""
     owner = owner or model
     optimizer = torch.optim.SGD(owner.parameters(), lr=0.01)

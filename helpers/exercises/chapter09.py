@@ -1,0 +1,375 @@
+"""Chapter 9: the GPU."""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import islice
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from helpers.device import choose_device
+from helpers.exercises._answers import (
+    attempted,
+    describe,
+    number,
+    returned,
+    same,
+    sequence,
+)
+from helpers.exercises._registry import Wrong, exercise
+
+# Exercise 1 ---------------------------------------------------------------------
+
+
+@exercise(
+    "09.1",
+    hints=[
+        "A step takes a fixed time and, for each picture, a little more. From 1 to 16 "
+        "pictures only the second part grows.",
+        "From 1 to 16 it grows by 15 pictures: each takes `(of_16 - of_1) / 15`.",
+        "What is left of `of_1` without its one picture is the fixed time.",
+    ],
+)
+def seconds_of_a_step(attempt: object) -> str:
+    """Try a function that predicts the seconds of a step from two measurements."""
+    call = "my_seconds(batch_size, of_1, of_16)"
+    for _ in range(3):
+        fixed = random.uniform(0.002, 0.02)
+        each = fixed * random.uniform(0.1, 0.5)
+        size = random.randint(20, 300)
+        of_1, of_16 = fixed + each, fixed + 16 * each
+        truth = fixed + size * each
+        tried = f"batch_size={size}, of_1={of_1:.5f}, of_16={of_16:.5f}"
+        found = attempted(attempt, call, size, of_1, of_16, tried=tried)
+        found = number(returned(found, call), call)
+        if math.isclose(found, truth, rel_tol=1e-4):
+            continue
+        slope = (of_16 - of_1) / 16
+        remarks = {
+            of_1 + size * each: "The step with one picture is not the fixed part: it "
+            "holds a picture, too.",
+            of_1 + (size - 1) * slope: "From 1 to 16 are 15 pictures more, not 16.",
+            of_1 + size * slope: "From 1 to 16 are 15 pictures more, not 16. And the "
+            "step with one picture holds a picture.",
+            size * of_1: "This is as if every picture had a step of its own. The fixed "
+            "part is there once a step.",
+            size * of_16 / 16: "This takes the whole step for the pictures' part. The "
+            "fixed part does not grow with the batch.",
+            size * each: "The fixed part is missing.",
+            fixed + each: "This is the step with one picture.",
+            1_000 * truth: "Give seconds, not milliseconds.",
+        }
+        near = (r for v, r in remarks.items() if math.isclose(found, v, rel_tol=1e-4))
+        raise Wrong(
+            f"With {tried}, a straight line leads to {truth:.5f} seconds. Yours are "
+            f"{found:.5f}. {next(near, '')}".rstrip()
+        )
+    return "It lies on the straight line through both measurements."
+
+
+# Exercise 2 ---------------------------------------------------------------------
+
+
+class _Watched(nn.Module):
+    """A linear network that notes what passes through it forward and backward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(784, 10)
+        self.largest = 0  # of the batches
+        self.waiting, self.most_waiting = 0, 0  # graphs without their backward pass
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.fc(images.flatten(start_dim=1))
+        self.largest = max(self.largest, len(images))
+        if logits.requires_grad:
+            self.waiting += 1
+            self.most_waiting = max(self.most_waiting, self.waiting)
+            logits.register_hook(self.passed)
+        return logits
+
+    def passed(self, gradient: Tensor) -> None:
+        """Note that a graph has had its backward pass."""
+        self.waiting -= 1
+
+
+def _gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the gradient of a batch's mean loss."""
+    loss = F.cross_entropy(model(images), labels)
+    return _flat(torch.autograd.grad(loss, list(model.parameters())))
+
+
+def _flat(tensors: Iterable[Tensor]) -> Tensor:
+    """Return tensors as one vector on the CPU."""
+    return torch.cat([t.detach().flatten().cpu() for t in tensors])
+
+
+def _near(found: Tensor, expected: Tensor) -> bool:
+    """Tell whether gradients are equal, measured by the largest of them."""
+    scale = expected.abs().max()
+    return same(found / scale, expected / scale, 1e-3)
+
+
+@exercise(
+    "09.2",
+    hints=[
+        "`model.zero_grad()` throws away the gradients of all parts before. When "
+        "should it be called?",
+        "`backward()` adds. Four means add up to four times the mean.",
+        "Once: `model.zero_grad()`. Then for each part: `(loss / "
+        "num_parts).backward()`.",
+    ],
+)
+def gathered_gradient(attempt: object) -> str:
+    """Try a function that gathers a gradient over the parts of a batch."""
+    call = "my_gather(model, images, labels, num_parts)"
+    device = choose_device()
+    for size, num_parts in ((64, 4), (60, 3)):
+        model = _Watched().to(device)
+        images = torch.randn(size, 1, 28, 28, device=device)
+        labels = torch.randint(10, (size,), device=device)
+        old = [torch.randn_like(p) for p in model.parameters()]
+        before = [p.detach().clone() for p in model.parameters()]
+        whole = _gradient(model, images, labels)
+        part = size // num_parts
+        last = _gradient(model, images[-part:], labels[-part:])
+        model.largest = model.most_waiting = 0
+        for p, gradient in zip(model.parameters(), old, strict=True):
+            p.grad = gradient.clone()
+        tried = f"{size} digits in {num_parts} parts"
+        attempted(attempt, call, model, images, labels, num_parts, tried=tried)
+        parameters = list(model.parameters())
+        if any(not torch.equal(p, b) for p, b in zip(parameters, before, strict=True)):
+            raise Wrong("It changes the weights. That is the optimizer's part.")
+        _judge_gathered(model, whole, last, _flat(old), num_parts)
+        if model.largest > part:
+            raise Wrong(
+                f"The gradient is right, but the network got {model.largest} digits at "
+                f"once. In {num_parts} parts it should never get more than {part}."
+            )
+        if model.most_waiting > 1:
+            raise Wrong(
+                "The gradient is right, but the outputs of all parts are kept until "
+                "the end. Call `backward()` after each part: it lets them go."
+            )
+    return "The gradient of the whole batch, and memory for one part at a time."
+
+
+def _judge_gathered(
+    model: _Watched, whole: Tensor, last: Tensor, old: Tensor, num_parts: int
+) -> None:
+    """Compare the gradients that a network is left with to what should be there."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    if len(gradients) < len(list(model.parameters())):
+        raise Wrong("Afterwards the parameters have no gradients.")
+    found = _flat(gradients)
+    if _near(found, whole):
+        return
+    if not model.largest:
+        raise Wrong("The network is never called.")
+    if _near(found, old):
+        raise Wrong("The gradients are those from before. Is `backward()` called?")
+    if _near(found, last):
+        raise Wrong("Only the last part is left: the others are forgotten.")
+    if _near(found, last / num_parts):
+        raise Wrong(
+            "The parts are divided by their number, but only the last is left: the "
+            "others are forgotten."
+        )
+    if _near(found, num_parts * whole):
+        raise Wrong(
+            f"The gradient is {num_parts} times too large: it is the sum of "
+            f"{num_parts} means. Divide each part's loss by their number."
+        )
+    if _near(found, whole + old) or _near(found, num_parts * whole + old):
+        raise Wrong(
+            "It still holds the gradients from before. Forget them once, before the "
+            "first part."
+        )
+    ratio = (found @ whole / (whole @ whole)).item()
+    if _near(found, ratio * whole):
+        raise Wrong(
+            f"The gradient is {ratio:.3g} times that of the whole batch. Is each "
+            "part's loss a mean, divided once by the number of parts?"
+        )
+    raise Wrong("The gradient is not that of the whole batch, nor of one of its parts.")
+
+
+# Exercise 3 ---------------------------------------------------------------------
+
+
+@exercise(
+    "09.3",
+    hints=[
+        "`DistributedSampler` repeats indices so that all processes get equally many. "
+        "Do without it.",
+        "Deal the indices out like cards: process 0 gets 0, 3, 6, ..., if there are "
+        "three.",
+        "`range(start, stop, step)` counts in steps.",
+    ],
+)
+def fair_shares(attempt: object) -> str:
+    """Try a function that shares indices out among processes."""
+    call = "my_share(num_examples, num_processes, rank)"
+    several = random.randint(4, 9)
+    cases = [
+        (10, 3),
+        (several * random.randint(5, 20), several),
+        (several * random.randint(5, 20) + random.randint(2, several - 1), several),
+        (3, 5),
+    ]
+    for n, k in cases:
+        shares = []
+        for rank in range(k):
+            tried = f"my_share({n}, {k}, {rank})"
+            found = attempted(attempt, call, n, k, rank, tried=tried)
+            shares.append(_indices(returned(found, call), n, tried))
+        _judge_shares(shares, n, k)
+    return "Every index once, and no share larger than another by more than one."
+
+
+def _indices(found: object, n: int, tried: str) -> list[int]:
+    """Return a share as a list of whole numbers."""
+    if not isinstance(found, Iterable) or isinstance(found, str | dict):
+        raise Wrong(f"`{tried}` should return indices, but returns {describe(found)}.")
+    values = attempted(lambda: list(islice(found, 10 * n)), f"list({tried})")
+    numbers = [number(value, "an index") for value in values]
+    for value in numbers:
+        if value != int(value) or not 0 <= value < n:
+            raise Wrong(
+                f"`{tried}` holds {value:g}. The indices of {n} digits are 0 to "
+                f"{n - 1}."
+            )
+    return [int(value) for value in numbers]
+
+
+def _judge_shares(shares: list[list[int]], n: int, k: int) -> None:
+    """See whether every index is in one share, and all shares are about as large."""
+    text = f"Of {n} digits for {k} processes"
+    counts = Counter(index for share in shares for index in share)
+    again = sorted(index for index, count in counts.items() if count > 1)
+    if len(again) == n and all(len(share) == n for share in shares):
+        raise Wrong(f"{text}, every process gets all. Each should get its own.")
+    if again:
+        raise Wrong(
+            f"{text}, {len(again)} are given out more than once, such as {again[0]}. "
+            "An accuracy would count them more than once."
+        )
+    missing = sorted(set(range(n)) - set(counts))
+    if missing:
+        raise Wrong(f"{text}, nobody gets {len(missing)}, such as {missing[-1]}.")
+    sizes = sorted(map(len, shares))
+    if sizes[-1] - sizes[0] > 1:
+        raise Wrong(
+            f"{text}, one gets {sizes[-1]} and another {sizes[0]}. All wait for the "
+            "one with the most: let the shares differ by one at most."
+        )
+
+
+# Exercise 4 ---------------------------------------------------------------------
+
+
+@exercise(
+    "09.4",
+    hints=[
+        "In `__init__`, move every tensor of `dataset.tensors` to the device and keep "
+        "it.",
+        "In `__iter__`: `torch.randperm(n, device=device).split(batch_size)` gives the "
+        "indices of one batch after the other.",
+        "`yield` a pair for each: the images and the labels at these indices. The last "
+        "batch may be smaller, and `__len__` counts it.",
+    ],
+)
+def loader_on_the_device(attempt: object) -> str:
+    """Try a loader with digits that are numbered in pixels and labels."""
+    device = choose_device()
+    size = random.randint(8, 16)
+    n = size * random.randint(5, 9) + random.randint(1, size - 1)
+    numbers = torch.arange(1, n + 1)
+    pixels = numbers.float().view(-1, 1, 1, 1).expand(n, 1, 28, 28).clone()
+    dataset = TensorDataset(pixels, numbers)
+    call = "MyDeviceBatches(dataset, batch_size, device)"
+    tried = f"{n} digits in batches of {size}"
+    loader = attempted(attempt, call, dataset, size, device, tried=tried)
+    loader = returned(loader, call)
+    count = attempted(lambda: len(loader), "len(loader)", tried=tried)  # type: ignore[arg-type]
+    if count != math.ceil(n / size):
+        raise Wrong(
+            f"With {tried}, `len(loader)` should be {math.ceil(n / size)}, but is "
+            f"{count}. The last batch is smaller, and counts."
+        )
+    first = _epoch(loader, n, size, device)
+    _judge_epoch(first, n)
+    second = _epoch(loader, n, size, device)
+    if not len(second):
+        raise Wrong("In the second epoch nothing comes. Begin anew in `__iter__`.")
+    _judge_epoch(second, n)
+    if torch.equal(first, second):
+        raise Wrong(
+            "Two epochs have the same order. Draw a new one each time, in `__iter__`."
+        )
+    dataset.tensors = tuple(torch.zeros_like(t) for t in dataset.tensors)
+    with suppress(Wrong):
+        if _epoch(loader, n, size, device).any():
+            return "Every digit once, in a new order each time, and nothing travels."
+    raise Wrong(
+        "In each epoch it fetches from `dataset` again. Move the tensors to the "
+        "device once, in `__init__`, and keep those."
+    )
+
+
+def _epoch(loader: object, n: int, size: int, device: torch.device) -> Tensor:
+    """Return the labels of one epoch, after a look at each batch."""
+    read = "for images, labels in loader"
+    batches = attempted(lambda: list(islice(iter(loader), 10 * n)), read)  # type: ignore[call-overload]
+    labels = [_judge_batch(batch, size, device) for batch in batches]
+    small = [len(some) for some in labels[:-1] if len(some) != size]
+    if small:
+        raise Wrong(f"A batch that is not the last has {small[0]} digits, not {size}.")
+    return torch.cat(labels) if labels else torch.zeros(0)
+
+
+def _judge_batch(batch: object, size: int, device: torch.device) -> Tensor:
+    """Return a batch's labels, on the CPU, if the batch is sound."""
+    images, labels = sequence(batch, "a batch", 2)
+    for what, tensor, ndim in (("images", images, 4), ("labels", labels, 1)):
+        if not isinstance(tensor, Tensor):
+            raise Wrong(f"The {what} of a batch are {describe(tensor)}.")
+        if tensor.device.type != device.type:
+            raise Wrong(
+                f"The {what} of a batch are on {tensor.device.type}, not on "
+                f"{device.type}."
+            )
+        if tensor.ndim != ndim:
+            raise Wrong(
+                f"The {what} of a batch have the shape {tuple(tensor.shape)}. "
+                "Expected are (batch, 1, 28, 28) and (batch,)."
+            )
+    if len(images) != len(labels):
+        raise Wrong(f"A batch has {len(images)} images and {len(labels)} labels.")
+    if len(labels) > size:
+        raise Wrong(f"A batch has {len(labels)} digits. {size} were asked for.")
+    if not torch.equal(images[:, 0, 0, 0].cpu().long(), labels.cpu().long()):
+        raise Wrong(
+            "Images and labels of a batch do not belong together. One order for both."
+        )
+    return labels.cpu()
+
+
+def _judge_epoch(labels: Tensor, n: int) -> None:
+    """See whether every digit came once, and not in the order of the data."""
+    different = len(labels.unique())
+    if different < n:
+        raise Wrong(
+            f"In one epoch {n - different} of {n} digits never come."
+            + (" Others come twice." if len(labels) > different else "")
+        )
+    if len(labels) > n:
+        raise Wrong(f"In one epoch {n} digits come {len(labels)} times in all.")
+    if torch.equal(labels, torch.arange(1, n + 1)):
+        raise Wrong("The digits come in the order of the data: shuffle them.")
