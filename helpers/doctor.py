@@ -8,34 +8,45 @@ Pythons that are too old for the book.
 
 from __future__ import annotations
 
-import argparse
-import ast
-import contextlib
-import ctypes
-import getpass
-import gzip
-import hashlib
-import importlib.metadata
-import importlib.util
-import json
-import os
-import platform
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
-import warnings
-import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+try:
+    import argparse
+    import ast
+    import contextlib
+    import ctypes
+    import getpass
+    import gzip
+    import hashlib
+    import importlib.metadata
+    import importlib.util
+    import json
+    import os
+    import platform
+    import re
+    import shutil
+    import subprocess
+    import sys
+    import tempfile
+    import warnings
+    import zlib
+    from collections.abc import Callable, Sequence
+    from dataclasses import asdict, dataclass, field
+    from pathlib import Path
+    from typing import Any
+except Exception as error:
+    raise SystemExit(
+        f"Python cannot import a part of its own: {error}\nIs there a file in this "
+        "folder that is named as that part, such as random.py? Rename it (and delete "
+        "the __pycache__ beside it)."
+    ) from None
 
 DISTRIBUTION = "pytorch-by-hand"
 PACKAGE = Path(__file__).parent
 MINIMUM_PYTHON = (3, 11)  # as pyproject.toml says; a test compares the two
 IMPORTED = ["numpy", "torch", "torchvision", "matplotlib", "ipywidgets"]
+NEEDED_BY = {  # a package whose import fails takes these with it
+    "numpy": {"torch", "torchvision", "matplotlib"},
+    "torch": {"torchvision"},
+}
 IMPORT_TIME_LIMIT = 180  # seconds; the first import of torch may be slow
 
 MB = 1 << 20
@@ -137,6 +148,14 @@ def _packages(report: Report) -> None:
     for name, bounds in _requirements(_lines_of_requirements()).items():
         if name not in needed:
             _package(report, name, bounds, is_needed=False)
+    missing = [name for name, fact in report.facts.items() if fact == "missing"]
+    unneeded = [name for name in missing if name not in needed]
+    if unneeded:
+        report.notes.append(
+            f"Not installed: {', '.join(unneeded)}. The code of the chapters does "
+            "without; opening notebooks, building the site and testing may not. "
+            "To have all: python -m pip install -r requirements.txt"
+        )
 
 
 def _package(report: Report, name: str, bounds: str, is_needed: bool) -> None:
@@ -149,11 +168,6 @@ def _package(report: Report, name: str, bounds: str, is_needed: bool) -> None:
                 f"missing-{name}",
                 f"The package {name} is missing.",
                 f'Run: python -m pip install "{name}{bounds}"',
-            )
-        else:
-            report.notes.append(
-                f"{name} is not installed. Reading and running the chapters does "
-                f"not always need it; requirements.txt brings it."
             )
         return
     report.facts[name] = version
@@ -224,10 +238,15 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _imports(report: Report) -> None:
     results, errors = _probe_all()
+    _named_as_python_s_own(report)
+    broken: set[str] = set()
     for name in IMPORTED:
         result = results.get(name, {})
+        if "error" in result or result.get("version", "") is None:
+            broken.add(name)
         if "error" in result:
-            _import_failed(report, name, result["error"], results)
+            if not any(name in NEEDED_BY.get(other, ()) for other in broken):
+                _import_failed(report, name, result["error"], results)
         elif "version" in result and result["version"] is None:
             report.wrong(
                 f"shadowed-{name}",
@@ -242,6 +261,21 @@ def _imports(report: Report) -> None:
         report.facts["torch is built for"] = torch["built for"]
     _gpu_driver(report, torch)
     _openmp(report, results.get("openmp", []), errors)
+
+
+def _named_as_python_s_own(report: Report) -> None:
+    """Look for files that Python imports in place of its own modules."""
+    own = set(getattr(sys, "stdlib_module_names", ())) - {"test", "this"}
+    for folder in (Path.cwd(), Path.cwd() / "book"):
+        for path in sorted(folder.glob("*.py")):
+            if path.stem in own:
+                report.wrong(
+                    "shadowed-python",
+                    f"{path} has the name of a part of Python, and is imported in its "
+                    "place by all that is started in that folder. Packages then fail "
+                    "with errors that seem to have nothing to do with it.",
+                    "Rename that file (and delete the __pycache__ beside it).",
+                )
 
 
 def _probe_all() -> tuple[dict[str, Any], str]:
@@ -311,7 +345,9 @@ def probe(names: Sequence[str]) -> None:
             texts = [str(warning.message) for warning in caught]
             found["warnings"] = found.get("warnings", []) + texts
         except BaseException as error:  # a package may even call sys.exit
-            reason = str(error).strip().splitlines() or [""]
+            # NumPy writes a page of advice before it says what happened.
+            text = str(error).partition("Original error was: ")[2] or str(error)
+            reason = text.strip().splitlines() or [""]
             found = {"error": f"{type(error).__name__}: {reason[0]}"}
         _print_probe(name, found)
     _print_probe("openmp", openmp_runtimes())
@@ -354,7 +390,9 @@ def _report_torch(torch: Any) -> dict[str, Any]:
     }
 
 
-def _import_failed(report: Report, name: str, error: str, results: dict) -> None:
+def _import_failed(
+    report: Report, name: str, error: str, results: dict[str, Any]
+) -> None:
     if report.facts.get(name) == "missing":
         return  # said already
     what = f"{name} is installed, but `import {name}` fails: {error}"
@@ -374,8 +412,13 @@ def _import_failed(report: Report, name: str, error: str, results: dict) -> None
         report.wrong("two-openmp", what, _mend_openmp())
     elif "No space left" in error:
         report.wrong("no-space", what, "Free some space on the disk.")
-    else:
+    elif name == "torch":  # gigabytes: better once, and right
         report.wrong(f"import-{name}", what, FRESH)
+    else:
+        first = f"Run: python -m pip install --force-reinstall {name}"
+        report.wrong(
+            f"import-{name}", what, f"{first} ; if that does not help: {FRESH}"
+        )
 
 
 def _gpu_driver(report: Report, torch: dict[str, Any]) -> None:
@@ -423,7 +466,8 @@ def openmp_runtimes() -> list[str]:
 
 
 def _openmp(report: Report, paths: list[str], errors: str) -> None:
-    kinds = [OPENMP.match(re.split(r"[/\\]", path)[-1])[1].lower() for path in paths]
+    matches = [OPENMP.match(re.split(r"[/\\]", path)[-1]) for path in paths]
+    kinds = [match[1].lower() for match in matches if match]
     report.facts["OpenMP"] = ", ".join(paths) or "none loaded"
     if any(finding.name == "two-openmp" for finding in report.findings):
         return
@@ -540,9 +584,11 @@ def cache_folder() -> Path | None:
         spec = importlib.util.spec_from_file_location(
             "_doctor_cache", PACKAGE / "data" / "_cache.py"
         )
-        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-        spec.loader.exec_module(module)  # type: ignore[union-attr]
-        return module.cache_folder()
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return Path(module.cache_folder())
     except ImportError:  # platformdirs is missing, which has been said
         return None
 
@@ -551,17 +597,22 @@ def _folders(report: Report) -> None:
     cache = cache_folder()
     report.facts["cache folder"] = str(cache or "unknown")
     needed = SPARE if cache and _is_unpacked(cache) else SPARE + CACHE_NEEDS
-    mend_cache = (
-        "Free some space or allow writing there, or choose another folder with the "
-        "environment variable PYTORCH_BY_HAND_CACHE."
-    )
     if cache is not None:
-        _folder(report, "cache", cache, needed, mend_cache)
-    mend = "Free some space there, or set the environment variable TMPDIR."
+        _folder(report, "cache", cache, needed, "PYTORCH_BY_HAND_CACHE")
+    variable = "TEMP" if os.name == "nt" else "TMPDIR"
     try:
-        _folder(report, "temporary", Path(tempfile.gettempdir()), SPARE, mend)
+        temporary = Path(tempfile.gettempdir())
+        _folder(report, "temporary", temporary, SPARE, variable)
+        chosen = os.environ.get(variable)
+        if chosen and Path(chosen).resolve() != temporary.resolve():
+            report.notes.append(
+                f"{variable} names {chosen}, where no file can be written. Temporary "
+                f"files go to {temporary}."
+            )
     except FileNotFoundError as error:  # none can be written
-        report.wrong("temporary-not-writable", error.strerror, mend)
+        problem = error.strerror or str(error)
+        mend = f"Free some space. {_other_folder(variable)}"
+        report.wrong("temporary-not-writable", problem, mend)
     problem = _cannot_write(Path.cwd())
     report.facts["this folder"] = f"{Path.cwd()}, {problem or 'can be written'}"
     if problem:
@@ -571,8 +622,18 @@ def _folders(report: Report) -> None:
         )
 
 
-def _folder(report: Report, name: str, path: Path, needed: int, mend: str) -> None:
+def _other_folder(variable: str) -> str:
+    """Say how to choose another folder for what this variable names one for."""
+    command = f"$env:{variable} = " if os.name == "nt" else f"export {variable}="
+    return (
+        f"Or choose another folder, in the window where you start Jupyter: "
+        f'{command}"A FOLDER OF YOURS"'
+    )
+
+
+def _folder(report: Report, name: str, path: Path, needed: int, variable: str) -> None:
     """Look for free space in a folder, and whether it can be written."""
+    mend = _other_folder(variable)
     there = path
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -587,13 +648,13 @@ def _folder(report: Report, name: str, path: Path, needed: int, mend: str) -> No
             f"{name}-no-space",
             f"Only {size(free)} are free on the disk of the {name} folder, {path}; "
             f"the book needs about {size(needed)} there.",
-            mend,
+            f"Free some space there. {mend}",
         )
     elif problem:
         report.wrong(
             f"{name}-not-writable",
             f"The {name} folder cannot be written: {path}: {problem}.",
-            mend,
+            f"Allow writing there. {mend}",
         )
 
 
@@ -616,8 +677,11 @@ def _md5_sums() -> dict[str, str]:
     """Return MD5_SUMS of helpers.data, read without importing torchvision."""
     tree = ast.parse(_text(PACKAGE / "data" / "_mnist.py"))
     for node in tree.body:
-        if isinstance(node, ast.Assign) and node.targets[0].id == "MD5_SUMS":  # type: ignore[attr-defined]
-            return ast.literal_eval(node.value)
+        if not isinstance(node, ast.Assign):
+            continue
+        target = node.targets[0]
+        if isinstance(target, ast.Name) and target.id == "MD5_SUMS":
+            return dict(ast.literal_eval(node.value))
     return {}
 
 
@@ -629,14 +693,14 @@ def _data(report: Report) -> None:
     report.facts["MNIST, shipped"] = (
         "intact" if not any(shipped.values()) else "damaged"
     )
-    for name, problem in shipped.items():
-        if problem:
-            report.wrong(
-                "mnist-damaged",
-                f"The book's copy of MNIST is damaged: {name}.gz {problem}.",
-                "In a git clone run `git checkout -- helpers/mnist`; otherwise "
-                "unpack or install the book again.",
-            )
+    damaged = [f"{name}.gz {problem}" for name, problem in shipped.items() if problem]
+    if damaged:
+        report.wrong(
+            "mnist-damaged",
+            f"The book's copy of MNIST is not whole: {'; '.join(damaged)}.",
+            "In a git clone run `git checkout -- helpers/mnist`; otherwise "
+            "unpack or install the book again.",
+        )
     cache = cache_folder()
     if cache is not None:
         _unpacked_data(report, cache)
@@ -661,7 +725,7 @@ def _unpacked_data(report: Report, cache: Path) -> None:
     report.facts["MNIST, unpacked"] = state
 
 
-def _problem(path: Path, md5: str, open_file: Callable) -> str:
+def _problem(path: Path, md5: str, open_file: Callable[..., Any]) -> str:
     """Return what is wrong with a file, or nothing if its md5 sum is right."""
     digest = hashlib.md5()
     try:

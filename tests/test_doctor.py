@@ -12,6 +12,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import psutil
 import pytest
 from book_files import ROOT
 
@@ -278,6 +279,44 @@ def test_a_file_named_as_a_package(packages, tmp_path):
     assert "Rename" in finding.mend
 
 
+def test_what_fails_only_because_another_does_is_not_told(packages):
+    advice = "IMPORTANT: PLEASE READ THIS\\n\\nOriginal error was: no libopenblas"
+    (packages / "numpy.py").write_text(f"raise ImportError('{advice}')\n")
+    for name in ("torch", "torchvision", "matplotlib"):
+        (packages / f"{name}.py").write_text("import numpy\n")
+    finding = only(imports())
+    assert finding.name == "import-numpy"
+    assert "no libopenblas" in finding.what
+    assert "IMPORTANT" not in finding.what
+    assert "--force-reinstall numpy" in finding.mend
+
+
+def test_a_file_named_as_a_part_of_python(packages, tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "code.py").write_text("x = 1\n")
+    (tmp_path / "mine.py").write_text("x = 1\n")
+    finding = only(imports())
+    assert finding.name == "shadowed-python"
+    assert "code.py" in finding.what
+
+
+def test_a_file_that_the_doctor_itself_stumbles_over(tmp_path):
+    (tmp_path / "random.py").write_text("x = 1\n")
+    # Where coverage is measured, it would have imported the real one before.
+    environment = {k: v for k, v in os.environ.items() if "COVERAGE" not in k}
+    run = subprocess.run(
+        [sys.executable, "-m", "helpers.doctor"],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    assert str(tmp_path / "random.py") in run.stderr
+    assert "Rename it" in run.stderr
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="copies a .so")
 @pytest.mark.parametrize(("name", "is_wrong"), [("libiomp5", True), ("libgomp", False)])
 def test_two_openmp_runtimes(packages, name, is_wrong):
@@ -335,6 +374,13 @@ def test_little_memory(monkeypatch):
     assert "Only 300 MB of memory are free" in only(report).what
 
 
+def test_memory_is_known_where_the_system_keeps_no_files_about_it(monkeypatch):
+    monkeypatch.setattr(doctor, "_text", lambda path: "")
+    total, free = doctor.memory()
+    assert total == psutil.virtual_memory().total
+    assert 0 < free < total
+
+
 def test_a_container_s_memory_counts(monkeypatch):
     texts = {
         "meminfo": "MemTotal: 16000000 kB\nMemAvailable: 12000000 kB\n",
@@ -358,6 +404,12 @@ def test_a_full_disk(empty_cache, monkeypatch):
     assert names(report) == ["cache-no-space", "temporary-no-space"]
     assert "Only 7 MB are free" in report.findings[0].what
     assert "PYTORCH_BY_HAND_CACHE" in report.findings[0].mend
+
+
+def test_a_temporary_folder_that_cannot_be_used(empty_cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR" if POSIX else "TEMP", str(tmp_path / "none"))
+    report = folders()
+    assert "where no file can be written" in report.notes[0]
 
 
 @pytest.mark.skipif(not POSIX, reason="Windows has no such quota")
@@ -440,7 +492,8 @@ def test_a_damaged_file_of_the_book(damage, empty_cache, tmp_path, monkeypatch):
     }[damage]
     path.write_bytes(content)
     if damage == "missing":
-        path.unlink()
+        for path in (package / "mnist").iterdir():
+            path.unlink()
     finding = only(data())
     assert finding.name == "mnist-damaged"
     assert path.name in finding.what

@@ -209,15 +209,15 @@ def chapter_of(content: bytes, file_name: str, chapters: dict[str, Chapter]) -> 
     metadata = load(content).get("metadata")
     named = metadata.get(METADATA) if isinstance(metadata, dict) else None
     if isinstance(named, dict) and named.get("chapter") in chapters:
-        return named["chapter"]
+        return str(named["chapter"])
     cells = cells_of(content)
     by_number = {stem[:2]: stem for stem in chapters}
     code = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "code")
-    numbers = Counter(name[:2] for name in CHECK.findall(code))
+    numbers: Counter[str] = Counter(name[:2] for name in CHECK.findall(code))
     for number, _ in numbers.most_common():
         if number in by_number:
             return by_number[number]
-    ids = Counter(cell["id"].rsplit("-", 1)[0] for cell in cells)
+    ids: Counter[str] = Counter(cell["id"].rsplit("-", 1)[0] for cell in cells)
     for stem, _ in ids.most_common():
         if stem in chapters:
             return stem
@@ -329,7 +329,7 @@ def definitions(source: str) -> str:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-    kept = [node for node in tree.body if isinstance(node, kinds)]
+    kept: list[ast.stmt] = [node for node in tree.body if isinstance(node, kinds)]
     return ast.unparse(ast.Module(kept, type_ignores=[]))
 
 

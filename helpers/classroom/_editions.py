@@ -7,9 +7,10 @@ import io
 import json
 import os
 import re
+import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -229,16 +230,18 @@ def _note(exercise: Exercise) -> str:
     return "\n\n".join(parts) if len(parts) > 1 else ""
 
 
-def remarks_of(judge: object) -> list[str]:
+def remarks_of(judge: Callable[..., object]) -> list[str]:
     """Return what a check may say of a wrong answer, from its source.
 
     That is the text of each `Wrong` which the judge or a function that it calls
-    in its module raises, and of what such functions return. What is only known
-    when an answer is there stands as "…".
+    in its module raises, of what such functions return, and of the sentences in
+    what they name `remarks` or `known`. What is only known when an answer is there
+    stands as "…".
     """
     try:
-        tree = ast.parse(inspect.getsource(inspect.getmodule(judge)))
-    except (OSError, TypeError, SyntaxError):
+        module = sys.modules[judge.__module__]
+        tree = ast.parse(inspect.getsource(module))
+    except (KeyError, OSError, TypeError, SyntaxError):
         return []
     functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
     found: list[str] = []
@@ -249,16 +252,45 @@ def remarks_of(judge: object) -> list[str]:
             continue
         seen.add(name)
         for node in ast.walk(functions[name]):
-            text = None
+            texts: list[str | None] = []
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 waiting.append(node.func.id)
                 if node.func.id == "Wrong" and node.args:
-                    text = _literal(node.args[0])
+                    texts = [_literal(node.args[0])]
             elif isinstance(node, ast.Return) and name != judge.__name__:
-                text = _literal(node.value)
-            if text and len(re.sub(r"\W|…", "", text)) > 12 and text not in found:
-                found.append(text)
+                texts = [_literal(node.value)]
+            elif isinstance(node, ast.Assign | ast.AnnAssign) and _is_remarks(node):
+                texts = [_sentence(text) for text in _literals(node.value)]
+            for text in texts:
+                if text and len(re.sub(r"\W|…", "", text)) > 12 and text not in found:
+                    found.append(text)
     return found
+
+
+def _is_remarks(node: ast.Assign | ast.AnnAssign) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return any(
+        isinstance(t, ast.Name) and t.id in ("remarks", "known") for t in targets
+    )
+
+
+def _sentence(text: str) -> str | None:
+    """Return a text of several words; what is only the end of one begins with "…"."""
+    if " " not in text:
+        return None
+    return f"… {text}" if text[0].islower() else text
+
+
+def _literals(node: ast.AST | None) -> Iterator[str]:
+    """Yield all texts in an expression, each in one piece."""
+    text = _literal(node) if isinstance(node, ast.expr) else None
+    if text is not None:
+        yield text
+        return
+    if node is None:
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _literals(child)
 
 
 def _literal(node: ast.expr | None) -> str | None:
@@ -266,7 +298,9 @@ def _literal(node: ast.expr | None) -> str | None:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return " ".join(node.value.split())
     if isinstance(node, ast.JoinedStr):
-        parts = (v.value if isinstance(v, ast.Constant) else "…" for v in node.values)
+        parts = (
+            str(v.value) if isinstance(v, ast.Constant) else "…" for v in node.values
+        )
         return " ".join("".join(parts).split())
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         left, right = _literal(node.left), _literal(node.right)

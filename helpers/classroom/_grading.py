@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -35,6 +35,9 @@ from helpers.classroom._chapters import (
     chapter_of,
     read_chapter,
 )
+
+if TYPE_CHECKING:
+    import psutil
 
 COLUMNS = ["name", "chapter", "exercise", "result", "message", "file", "checksum"]
 LONGEST = 500  # characters of a field
@@ -89,7 +92,8 @@ class Limits:
 def find(folder: Path, chapters: dict[str, Chapter], only: str = "") -> list[HandedIn]:
     """Return all notebooks below a folder, in the order of their names.
 
-    Links are not followed, so that nothing outside the folder is read.
+    Links are not followed, so that nothing outside the folder is read. A student's
+    folder without a notebook is returned as one that cannot be graded.
 
     Parameters
     ----------
@@ -104,7 +108,24 @@ def find(folder: Path, chapters: dict[str, Chapter], only: str = "") -> list[Han
             hidden = name.startswith("._")  # macOS puts these into zips
             if path.suffix.lower() == ".ipynb" and not hidden:
                 found.append(_handed_in(folder, path, chapters, only))
+    there = {handed_in.path.relative_to(folder).parts[0] for handed_in in found}
+    for path in sorted(folder.iterdir()):
+        if path.name not in there | SKIPPED and path.is_dir():
+            found.append(_without_notebook(path))
     return found
+
+
+def _without_notebook(path: Path) -> HandedIn:
+    problem = "no notebook was handed in: no file here ends in .ipynb"
+    others = sorted(f.name for f in path.rglob("*") if not f.is_dir())
+    if others:
+        problem += f"; there is {', '.join(others[:3])}"
+    return HandedIn(path, safe(path.name), _student(path.name), "", "", problem)
+
+
+def _student(folder: str) -> str:
+    """Return a student's name, without what Moodle adds to the folder's."""
+    return safe(re.sub(r"_\d+_assignsubmission_.*$", "", folder))
 
 
 def _handed_in(
@@ -114,7 +135,7 @@ def _handed_in(
     chapter = problem = checksum = ""
     try:
         content = _content(path)
-        checksum = hashlib.sha256(content).hexdigest()[:12]
+        checksum = _checksum(content)
         chapter = chapter_of(content, path.name, chapters)
         if only and chapter != only:
             problem = f"wrong chapter: this is {chapter}, and {only} was asked for"
@@ -125,14 +146,16 @@ def _handed_in(
     except OSError as error:
         problem = f"the file cannot be read: {error.strerror or error}"
     name = inside.parts[0] if len(inside.parts) > 1 else path.stem
-    # Moodle adds a number and a word to the name of each student's folder.
-    name = re.sub(r"_\d+_assignsubmission_.*$", "", name)
     for stem in chapters if len(inside.parts) == 1 else ():
         shorter = name.replace(stem, "").strip(" -_.")
         name = shorter or name
     return HandedIn(
-        path, safe(inside.as_posix()), safe(name), checksum, chapter, problem
+        path, safe(inside.as_posix()), _student(name), checksum, chapter, problem
     )
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _content(path: Path) -> bytes:
@@ -181,8 +204,12 @@ class Table:
         return found == self._needed.get(handed_in.chapter)
 
     def begin(self, to_grade: list[HandedIn]) -> None:
-        """Drop earlier rows of what is graded now, and write the file."""
+        """Drop earlier rows of what is graded now, and write the file.
+
+        With a notebook, the row that says that its folder has none goes, too.
+        """
         files = {handed_in.file for handed_in in to_grade}
+        files |= {file.partition("/")[0] for file in files}
         self.rows = [row for row in self.rows if row["file"] not in files]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._write()
@@ -339,7 +366,7 @@ class Grader:
         self.table = table
         self.limits = limits
         self.setup_seconds: dict[str, float] = {}
-        self._running: dict[str, subprocess.Popen] = {}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._is_stopping = False
         self._done = 0
 
@@ -394,12 +421,18 @@ class Grader:
 
     def _one(self, handed_in: HandedIn, count: int) -> None:
         """Grade one notebook."""
+        content = _unchanged(handed_in)
+        if content is None:
+            problem = "the file was changed or deleted while the class was graded"
+            self._not_graded(handed_in, problem)
+            print(f"{handed_in.file}: not graded: {problem}", flush=True)
+            return
         exercises = [e.name for e in self.chapters[handed_in.chapter].checked]
         left = list(exercises)
         right = 0
         result, why = "stopped", "the notebook ended the process that graded it"
         setup = 60 + 5 * self.setup_seconds[handed_in.chapter]
-        for message in self._messages(handed_in.chapter, handed_in.path, setup):
+        for message in self._messages(handed_in.chapter, content, setup):
             name = message.get("exercise")
             if name in left:
                 left.remove(name)
@@ -419,7 +452,7 @@ class Grader:
         print(f"[{self._done} of {count}] {title}: {figures}", flush=True)
 
     def _messages(
-        self, stem: str, notebook: Path | None, setup_seconds: float
+        self, stem: str, content: bytes | None, setup_seconds: float
     ) -> Iterator[dict[str, Any]]:
         """Start a process for one notebook and yield what it reports."""
         rounds = len(self.chapters[stem].checked) + 1
@@ -430,14 +463,15 @@ class Grader:
         ) as name:
             base = Path(name)
             environment = _environment(base, token, self.limits.jobs)
-            if notebook is not None:
+            notebook = base / "handed-in.ipynb"
+            if content is not None:
                 _copy_cache(Path(environment["PYTORCH_BY_HAND_CACHE"]))
-                notebook = Path(shutil.copyfile(notebook, base / "handed-in.ipynb"))
+                notebook.write_bytes(content)
             else:  # what the chapter itself puts into the cache is kept
                 environment["PYTORCH_BY_HAND_CACHE"] = str(doctor.cache_folder())
             job = {
                 "chapter": str((self.book / f"{stem}.ipynb").absolute()),
-                "notebook": str(notebook or ""),
+                "notebook": str(notebook) if content is not None else "",
                 "folder": str(base / "work"),
                 "seconds": self.limits.seconds,
                 "setup_seconds": setup_seconds,
@@ -452,10 +486,14 @@ class Grader:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for this process alone
             )
+            assert process.stdin is not None
+            assert process.stdout is not None
             self._running[token] = process
-            timer = threading.Timer(longest, end, (process, token))
-            timer.daemon = True
-            timer.start()
+            done = threading.Event()
+            guard = threading.Thread(
+                target=_guard, args=(process, token, longest, done), daemon=True
+            )
+            guard.start()
             try:
                 with contextlib.suppress(BrokenPipeError):
                     process.stdin.write(json.dumps(job).encode() + b"\n")
@@ -464,10 +502,19 @@ class Grader:
                     with contextlib.suppress(ValueError):
                         yield json.loads(line)
             finally:
-                timer.cancel()
+                done.set()
                 end(process, token)
                 del self._running[token]
                 process.stdin = None
+
+
+def _unchanged(handed_in: HandedIn) -> bytes | None:
+    """Return a file's content, if it is still what it was at the start."""
+    with contextlib.suppress(OSError, NotANotebook):
+        content = _content(handed_in.path)
+        if _checksum(content) == handed_in.checksum:
+            return content
+    return None
 
 
 def _environment(base: Path, token: str, jobs: int) -> dict[str, str]:
@@ -525,7 +572,27 @@ def _copy_fonts(target: Path) -> None:
             shutil.copy(path, target)
 
 
-def end(process: subprocess.Popen, token: str) -> None:
+def _guard(
+    process: "subprocess.Popen[bytes]",
+    token: str,
+    longest: float,
+    done: threading.Event,
+) -> None:
+    """End a notebook's processes if they take too long, or stop their grader."""
+    import psutil
+
+    latest = time.monotonic() + longest
+    while not done.wait(2):
+        is_stopped = False
+        with contextlib.suppress(psutil.Error):
+            state = psutil.Process(process.pid).status()
+            is_stopped = state == psutil.STATUS_STOPPED
+        if is_stopped or time.monotonic() > latest:
+            end(process, token)
+            return
+
+
+def end(process: subprocess.Popen[bytes], token: str) -> None:
     """Kill a notebook's processes: its family, and all that bear its token."""
     import psutil
 
@@ -544,7 +611,7 @@ def end(process: subprocess.Popen, token: str) -> None:
     process.wait()
 
 
-def _family(pid: int) -> list:
+def _family(pid: int) -> "list[psutil.Process]":
     import psutil
 
     try:

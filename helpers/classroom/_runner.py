@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import json
 import os
+import signal
 import sys
 import threading
 from typing import Any
@@ -86,9 +87,13 @@ def main() -> None:
         report.write(json.dumps(content) + "\n")
         report.flush()
 
+    # The kernel is interrupted by Ctrl-C's signal, which programs that a shell
+    # started in the background ignore, with all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _limit(job["memory"] * MB)
-    # nbclient's schemas would spend a second on the grammar of web addresses.
+    # nbclient's schemas would spend a second on the grammar of web addresses. With
+    # None there an import fails, which typeshed does not know.
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     try:
         from helpers.classroom._session import run_notebook

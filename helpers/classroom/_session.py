@@ -61,7 +61,7 @@ class CellFailed(Exception):
 class Quiet(NotebookClient):
     """Keeps the result of a check, and no other output."""
 
-    def process_message(self, msg: dict, cell: Any, cell_index: int) -> Any:
+    def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
         """Pass on what tells the end of a cell, and a check's result."""
         kept = {"status"}
         if cell.metadata.get("is_check"):
@@ -123,9 +123,10 @@ class Session:
         """End the kernel and all that it started."""
         client, self.client = self.client, None
         end_children()
-        if client is not None:
-            with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):
+            if client is not None and client.kc is not None:
                 client.kc.stop_channels()
+            if client is not None and isinstance(client.km, AsyncKernelManager):
                 await client.km.cleanup_resources()
 
     async def run(self, source: str, seconds: float, is_check: bool = False) -> Any:
