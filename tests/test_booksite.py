@@ -118,6 +118,34 @@ def test_duration():
     assert booksite.duration(100) == "2 min"
 
 
+def test_a_bar_may_not_grow():
+    formula = pytest.importorskip("booksite_nodes").formula
+    for norm in (r"\lVert x \rVert^2", r"\lvert x \rvert^2", r"\|x\|^2"):
+        assert formula(norm).count('stretchy="false"') == 2
+    assert 'display="block"' in formula("x", "block")
+
+
+@pytest.mark.parametrize(("corner", "headings"), [("", 2), ("name", 0)])
+def test_rows_without_a_heading_above_have_their_own(corner, headings):
+    core = pytest.importorskip("docutils.core")
+    text = f"""
+.. list-table::
+   :header-rows: 1
+
+   * - {corner}
+     - value
+   * - a
+     - 1
+   * - b
+     - 2
+"""
+    tree = core.publish_doctree(text)
+    pytest.importorskip("booksite_nodes").name_rows(tree)
+    html = core.publish_from_doctree(tree, writer_name="html5").decode()
+    body = html.partition("<tbody>")[2]
+    assert body.count("<th") == headings
+
+
 def test_pieces_of_printed_text_are_joined():
     nodes = pytest.importorskip("docutils.nodes")
     output = nodes.container()

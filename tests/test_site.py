@@ -38,6 +38,8 @@ PHONE = {"width": 360, "height": 740}
 
 
 def name(path):
+    if not isinstance(path, Path):  # older pytest, where no page is built
+        return "none"
     return path.relative_to(SITE).as_posix() if path.is_relative_to(SITE) else path.stem
 
 
@@ -159,7 +161,8 @@ def test_chapter_is_complete(chapter):
         pytest.skip("not in the built site")
     page = soup(path)
     cells = read_cells(chapter, "code")
-    shown = [c for c in cells if "remove-cell" not in c["metadata"].get("tags", ())]
+    hidden = {"remove-cell", "remove-input"}
+    shown = [c for c in cells if not hidden & set(c["metadata"].get("tags", ()))]
     assert len(page.select(".cell_input")) == len(shown)
     assert not page.select(".traceback, .highlight-ipythontb")
     if any("solution" in cell["metadata"].get("tags", ()) for cell in cells):
@@ -168,6 +171,18 @@ def test_chapter_is_complete(chapter):
     facts = page.select_one(".facts").get_text()
     assert re.search(r"\d min to read\s+Runs in \d+ (s|min)", facts)
     assert page.select_one(".facts a[download]")
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=name)
+def test_chapter_has_its_quiz(chapter):
+    path = SITE / "book" / f"{chapter.stem}.html"
+    if path not in PAGES:
+        pytest.skip("not in the built site")
+    section = soup(path).select_one("section#quiz")
+    assert len(section.select(".quiz > fieldset")) == 5
+    assert len(section.select("details > summary")) >= 15
+    assert not section.select("details[open], script")
+    assert "import" not in section.get_text(), "the cell's code is not shown"
 
 
 def front_page(selector):
@@ -469,6 +484,26 @@ def test_keyboard(visit, address):
     assert page.locator(".skip").bounding_box()["x"] >= 0
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
+
+
+@both_ways
+def test_a_quiz_is_worked_by_keyboard(visit, address, from_folder):
+    page = visit(java_script_enabled=not from_folder).page
+    base = SITE.as_uri() + "/" if from_folder else address
+    page.goto(base + "book/05-training.html")
+    question = page.get_by_role("group", name=re.compile(r"^1\. ")).first
+    summaries, feedback = question.locator("summary"), question.locator("p")
+    summaries.first.focus()
+    assert not feedback.first.is_visible()
+    page.keyboard.press("Enter")
+    assert re.match(r". (Right|No|Not quite)\. \w", feedback.first.inner_text())
+    assert feedback.first.is_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    assert feedback.nth(1).is_visible()
+    assert feedback.first.is_visible(), "answers can be compared"
+    page.keyboard.press("Enter")
+    assert not feedback.nth(1).is_visible()
 
 
 def test_contents_open_and_close_on_a_phone(visit, address):

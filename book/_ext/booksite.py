@@ -36,6 +36,7 @@ from booksite_nodes import (
     depart_fold,
     join_solutions,
     join_streams,
+    name_rows,
     visit_fold,
     visit_image,
     visit_math,
@@ -103,8 +104,11 @@ def configure(app, config) -> None:
 
 def finish_page(app, doctree, docname) -> None:
     """Rearrange a page's tree before it is written."""
+    if app.builder.format != "html":
+        return  # the check of links writes no page
     join_streams(doctree)
     join_solutions(doctree)
+    name_rows(doctree)
     for table in list(doctree.findall(nodes.table)):
         box = nodes.container(classes=["scroll"])
         table.replace_self(box)

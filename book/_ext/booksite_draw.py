@@ -39,6 +39,8 @@ class DrawPartDirective(SphinxDirective):
 
 def write_parts(app, doctree, docname) -> None:
     """Put the parts of the page into its tree."""
+    if app.builder.format != "html":
+        return  # the check of links writes no page
     for placeholder in list(doctree.findall(DrawPart)):
         static = relative_uri(app.builder.get_target_uri(docname), "_static/")
         html = app.builder.templates.render(

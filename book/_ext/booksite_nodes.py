@@ -17,17 +17,27 @@ FIGURE_GRAYS = {"light": "#4b5058", "dark": "#b4bbc6"}
 # Mathematics ------------------------------------------------------------------
 
 
+def formula(latex: str, display: str = "inline") -> str:
+    """Return a formula as MathML.
+
+    A bar may not grow: one with an exponent would hang below its line.
+    """
+    return re.sub(
+        r"<mo>(&#x02016;|&#x0007C;)</mo>",
+        r'<mo stretchy="false">\1</mo>',
+        convert(latex, display=display),
+    )
+
+
 def visit_math(self, node) -> None:
     """Write a formula that stands in a line of text."""
-    self.body.append(convert(node.astext()))
+    self.body.append(formula(node.astext()))
     raise nodes.SkipNode
 
 
 def visit_math_block(self, node) -> None:
     """Write a formula that stands alone."""
-    self.body.append(
-        f'<div class="math">{convert(node.astext(), display="block")}</div>'
-    )
+    self.body.append(f'<div class="math">{formula(node.astext(), "block")}</div>')
     raise nodes.SkipNode
 
 
@@ -114,6 +124,13 @@ def join_solutions(doctree) -> None:
         if before is not None and "tag_solution" in before.get("classes", ()):
             next(before.findall(HideCodeCellNode)).extend(fold.children)
             cell.parent.remove(cell)
+
+
+def name_rows(doctree) -> None:
+    """Make the first cell of each row a heading where no heading is above them."""
+    for head in doctree.findall(nodes.thead):
+        if not head.next_node(nodes.entry).astext().strip():
+            head.parent.next_node(nodes.colspec)["stub"] = 1
 
 
 def join_streams(doctree) -> None:

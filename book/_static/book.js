@@ -8,10 +8,11 @@ const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : syste
 // Light and dark. A choice that agrees with the system is forgotten again.
 const themeButton = document.querySelector("button.theme");
 
-function showTheme() {
-  const media = { dark: "all", light: "not all" }[root.dataset.theme];
+function showTheme(theme = root.dataset.theme) {
+  const media = { dark: "all", light: "not all" }[theme];
   for (const source of document.querySelectorAll("picture > source")) {
-    source.media = media ?? "(prefers-color-scheme: dark)";
+    const wanted = media ?? "(prefers-color-scheme: dark)";
+    if (source.media !== wanted) source.media = wanted;  // it chooses anew when set
   }
   themeButton.querySelector("span").textContent = isDark() ? "Light" : "Dark";
 }
@@ -23,22 +24,26 @@ themeButton.addEventListener("click", () => {
   try { localStorage.setItem("theme", root.dataset.theme); } catch { /* not kept */ }
   showTheme();
 });
-systemIsDark.addEventListener("change", showTheme);
+systemIsDark.addEventListener("change", () => showTheme());
+addEventListener("beforeprint", () => showTheme("light"));  // paper is
+addEventListener("afterprint", () => showTheme());
 showTheme();
 
 // A box that scrolls sideways can be reached with the keyboard; others are no stop.
 const boxes = new ResizeObserver((entries) => {
-  for (const { target } of entries) {
-    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+  const wide = entries.map(({ target }) => target.scrollWidth > target.clientWidth);
+  entries.forEach(({ target }, index) => {
+    if (wide[index]) target.tabIndex = 0;
     else target.removeAttribute("tabindex");
-  }
+  });
 });
 for (const box of document.querySelectorAll("pre, .scroll, .math, .cell_output")) {
   boxes.observe(box);
 }
 
-// Code can be copied.
-for (const code of document.querySelectorAll("main div.highlight")) {
+// Code can be copied, where book.css shows the button.
+const canHover = matchMedia("(hover: hover)").matches;
+for (const code of canHover ? document.querySelectorAll("main div.highlight") : []) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "copy";
@@ -62,7 +67,11 @@ contents.addEventListener("click", (event) => {
 });
 
 // In a long table of contents the open chapter is in view.
-contents.querySelector("li.current > a")?.scrollIntoView({ block: "nearest" });
+function showHere() {
+  contents.querySelector("li.current > a")?.scrollIntoView({ block: "nearest" });
+}
+if (matchMedia("(min-width: 70rem)").matches) showHere();  // else it is closed
+contents.addEventListener("toggle", showHere);
 
 // Explorers (helpers/interactive.py): the controls choose one of the frames.
 function showFrame(explorer) {
@@ -71,7 +80,8 @@ function showFrame(explorer) {
     if (control.matches("input")) {
       const labels = control.dataset.labels.split("|");
       number = number * labels.length + Number(control.value);
-      control.nextElementSibling.textContent = labels[control.value];
+      const shown = control.nextElementSibling;
+      if (shown.textContent !== labels[control.value]) shown.textContent = labels[control.value];
       control.setAttribute("aria-valuetext", labels[control.value]);
     } else {
       const buttons = [...control.querySelectorAll("input")];
