@@ -1,6 +1,7 @@
 """Run the notebooks under test without a network."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,15 @@ import pytest
 NO_NETWORK = Path(__file__).parent.parent / "tests" / "no_network"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _kernels_without_network():
-    """Kernels inherit the environment, and so the refusal."""
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [str(NO_NETWORK), os.environ.get("PYTHONPATH")])
-    )
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """Kernels inherit the environment, and so the refusal.
+
+    (A notebook is no test function: no fixture would be called for it.)
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        path = os.environ.get("PYTHONPATH")
+        patch.setenv(
+            "PYTHONPATH", os.pathsep.join(filter(None, [str(NO_NETWORK), path]))
+        )
+        return (yield)
