@@ -10,10 +10,11 @@ NO_NETWORK = Path(__file__).parent.parent / "tests" / "no_network"
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Iterator[None]:
+def pytest_runtest_call() -> Iterator[None]:
     """Kernels inherit the environment, and so the refusal.
 
-    (A notebook is no test function: no fixture would be called for it.)
+    (A notebook is no test function: no fixture would be called for it. And of all
+    hooks around a test, this one is called for what lies in this folder only.)
     """
     with pytest.MonkeyPatch.context() as patch:
         path = os.environ.get("PYTHONPATH")
