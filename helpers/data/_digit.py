@@ -116,7 +116,7 @@ def _gray(picture: Image.Image) -> Tensor:
         # 16 or 32 bits a pixel; convert() would clip nearly all of it to white.
         shades = np.asarray(picture, dtype=np.float32)
         span = float(np.ptp(shades))
-        return torch.from_numpy((shades - shades.min()) / (span or 1))
+        return torch.from_numpy((shades - np.min(shades)) / (span or 1))
     picture = _reduce(picture.convert("RGBA").convert("LA"))
     shades, alpha = np.moveaxis(np.asarray(picture, dtype=np.float32) / 255, 2, 0)
     painted = shades[alpha > 0.5]
