@@ -214,12 +214,12 @@ def own_network(attempt: object) -> str:
             "The first digit gets other logits alone than in a batch of 64. Is there "
             "a `view` or `flatten` that mixes the images?"
         )
-    probabilities = F.softmax(logits, dim=1)
-    low, high = probabilities.min().item(), probabilities.max().item()
-    if low < 0.03 or high > 0.3:
+    # Of 64 digits, some are far from a mere 10 %: 48 % was seen with a sound network.
+    high = F.softmax(logits, dim=1).max().item()
+    if high > 0.8:
         raise Wrong(
-            f"Untrained, all probabilities should be near 10 %, but they run from "
-            f"{low:.0%} to {high:.0%}. Are there weights that you set yourself?"
+            "Untrained, all probabilities should be near 10 %, but the largest is "
+            f"{high:.0%}. Are there weights that you set yourself?"
         )
     judge_gradients(model, logits, "my_net")
     return f"{count:,} parameters, {counter.count} convolutions, ten logits."

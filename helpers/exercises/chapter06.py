@@ -179,9 +179,12 @@ def measured_accuracy(attempt: object) -> str:
 def refusing(attempt: object) -> str:
     """Try a function that lets a network refuse."""
     call = "my_curve(confidence, correct, thresholds)"
-    confidence = torch.rand(300) ** 0.5
-    correct = torch.rand(300) < confidence
     thresholds = np.array([0.0, 0.2, 0.5, 0.7, 0.9])  # NumPy's, as in the chapter
+    confidence = torch.rand(300) ** 0.5
+    # None on a threshold, where rounding decides: 0.7 is two numbers in two dtypes.
+    distance = (confidence[:, None] - torch.from_numpy(thresholds)).abs()
+    confidence[(distance < 1e-3).any(dim=1)] = 0.6
+    correct = torch.rand(300) < confidence
     kept = [confidence >= t for t in thresholds]
     shares = torch.stack([k.double().mean() for k in kept])
     accuracies = torch.stack([correct[k].double().mean() for k in kept])
