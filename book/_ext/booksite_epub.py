@@ -6,7 +6,6 @@ writes ``_build/pytorch-by-hand.epub``. The same site gives the same file, byte
 for byte.
 """
 
-import argparse
 import io
 import re
 import time
@@ -15,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 from booksite_pages import Book, read_book
-from booksite_zip import EPOCH
+from booksite_zip import EPOCH, site_parser
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
@@ -127,10 +126,7 @@ def make_epub(site: Path, target: Path) -> int:
 
 def main(arguments: list[str] | None = None) -> None:
     """Convert the site of this checkout, or the one that is named."""
-    build = Path(__file__).parents[2] / "_build"
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("site", nargs="?", type=Path, default=build / "html")
-    parser.add_argument("--to", type=Path, default=build / NAME)
+    parser = site_parser(__doc__, NAME)
     chosen = parser.parse_args(arguments)
     try:
         pages = make_epub(chosen.site, chosen.to)

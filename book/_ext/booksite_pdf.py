@@ -6,7 +6,6 @@ writes ``_build/pytorch-by-hand.pdf``, with bookmarks, page numbers, and the
 structure that a screen reader needs. It needs Chromium or Chrome.
 """
 
-import argparse
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from booksite_pages import Book, read_book
+from booksite_zip import site_parser
 from jinja2 import Environment, FileSystemLoader
 
 NAME = "pytorch-by-hand.pdf"
@@ -139,10 +139,7 @@ def make_pdf(site: Path, target: Path, browser: str) -> int:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the site of this checkout, or the one that is named."""
-    build = Path(__file__).parents[2] / "_build"
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("site", nargs="?", type=Path, default=build / "html")
-    parser.add_argument("--to", type=Path, default=build / NAME)
+    parser = site_parser(__doc__, NAME)
     parser.add_argument("--browser", help="Chromium or Chrome; else that on the PATH")
     chosen = parser.parse_args(arguments)
     try:

@@ -49,12 +49,18 @@ def pack(site: Path, target: Path) -> int:
     return len(files)
 
 
+def site_parser(description: str, name: str) -> argparse.ArgumentParser:
+    """Return the parser of a program that turns a built site into one file."""
+    build = Path(__file__).parents[2] / "_build"
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("site", nargs="?", type=Path, default=build / "html")
+    parser.add_argument("--to", type=Path, default=build / name)
+    return parser
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Pack the site of this checkout, or the one that is named."""
-    build = Path(__file__).parents[2] / "_build"
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("site", nargs="?", type=Path, default=build / "html")
-    parser.add_argument("--to", type=Path, default=build / f"{NAME}.zip")
+    parser = site_parser(__doc__, f"{NAME}.zip")
     chosen = parser.parse_args(arguments)
     try:
         number = pack(chosen.site, chosen.to)
