@@ -25,6 +25,11 @@ SMALLEST_PHOTO = 100
 # least 1.5 (by `_stroke_width`, over 5,000 training digits).
 THINNEST_STROKE = 1.5
 
+# What is not paper (a desk, a frame, a finger) is looked for in a small copy.
+SMALL_COPY = 150
+EDGE = 0.06  # Paper's shade changes less than this from one of its pixels to the next.
+MAY_TOUCH = 0.04  # A digit may touch this share of the picture's border.
+
 
 def digit_from_file(path: str | Path) -> Tensor:
     """Read a picture of one digit and prepare it as MNIST was.
@@ -104,9 +109,7 @@ def prepare_digit(picture: Tensor) -> Tensor:
             f"not {tuple(picture.shape)}"
         )
     gray = Image.fromarray(picture.detach().cpu().numpy().astype(np.float32))
-    ink = _ink(np.asarray(_reduce(gray)))
-    ink = _crop(_without_specks(ink))
-    ink = _scale(_thicken(ink))
+    ink = _scale(_thicken(_crop(_ink(np.asarray(_reduce(gray))))))
     return torch.from_numpy(_center_by_mass(ink))[None]
 
 
@@ -139,10 +142,41 @@ def _reduce(picture: Image.Image) -> Image.Image:
 
 
 def _ink(gray: np.ndarray) -> np.ndarray:
-    """Return how much ink each pixel holds, in [0, 1], paper exactly 0."""
-    paper, grain = _paper(gray)
+    """Return how much ink each pixel holds, in [0, 1], paper exactly 0.
+
+    The picture's border counts as paper. Where that cannot be (ink runs along the
+    border, or the ink is a sheet with something on it), the paper is looked for.
+    """
+    border = np.ones(gray.shape, dtype=bool)
+    border[1:-1, 1:-1] = False
+    is_photo = max(gray.shape) >= SMALLEST_PHOTO
+    ink = _stands_out(gray, *_paper(gray, border, degree=1 if is_photo else 0))
+    if min(gray.shape) < SIDE / 2:
+        return ink  # too small to have anything around its paper
+    touching = (ink[border] > INK).mean()
+    sheet = _as_sheet(ink)
+    if touching <= MAY_TOUCH and sheet is None:
+        return ink
+    for paper in _papers(gray):
+        found = _enclosed_ink(gray, paper)
+        if found is not None:
+            return found
+    sides = [ink[0], ink[-1], ink[:, 0], ink[:, -1]]
+    is_tight = touching < 0.4 and all(side.max() > INK for side in sides)
+    if is_tight or (touching <= MAY_TOUCH and sheet != "solid"):
+        return ink
+    raise ValueError(
+        "what runs along the edge of the picture is no digit, and none was found "
+        "inside. Crop the picture so that only paper surrounds the digit."
+    )
+
+
+def _stands_out(
+    gray: np.ndarray, paper: np.ndarray, grain: float, within: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the ink on paper of these shades, the strongest being 1."""
     # Whichever side of the paper's shade lies farther away is the ink.
-    ink = paper - gray
+    ink = paper - gray if within is None else np.where(within, paper - gray, 0)
     if -ink.min() > ink.max():
         ink = -ink
     strongest = float(ink.max())
@@ -153,35 +187,144 @@ def _ink(gray: np.ndarray) -> np.ndarray:
             "Draw the digit darker or lighter than the paper."
         )
     ink = np.where(ink > max(FAINTEST, 4 * grain), ink / strongest, 0)
-    return ink.astype(np.float32)
+    return _without_specks(ink.astype(np.float32))
 
 
-def _paper(gray: np.ndarray) -> tuple[np.ndarray, float]:
+def _paper(
+    gray: np.ndarray, known: np.ndarray, degree: int
+) -> tuple[np.ndarray, float]:
     """Return the paper's shade at every pixel, and the size of its grain.
 
-    The shade is that of the picture's border. For a photograph it is a plane
-    through the border's shades, for the light often comes from one side: the
-    plane with the least sum of absolute differences (least squares, repeated
-    with weights), which a digit that touches the border does not tilt. The
-    grain is the standard deviation around that plane.
+    Light often comes from one side, and corners are darker, so the shade is a
+    polynomial of the place: the one with the least sum of absolute differences
+    from the `known` paper (least squares, repeated with weights), which a digit
+    among it does not tilt. The grain is the standard deviation around it.
     """
-    border = np.ones(gray.shape, dtype=bool)
-    border[1:-1, 1:-1] = False
-    shades = gray[border].astype(np.float64)
-    middle = np.median(shades)
-    if max(gray.shape) < SMALLEST_PHOTO:
-        return np.full_like(gray, middle), 0.0
+    shades = gray[known].astype(np.float64)
+    if degree == 0:
+        return np.full_like(gray, np.median(shades)), 0.0
     y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in gray.shape), indexing="ij")
-    terms = np.stack([np.ones_like(shades), x[border], y[border]], axis=1)
-    plane = np.array([middle, 0.0, 0.0])
+    powers = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+    every = slice(None, None, len(shades) // 10_000 + 1)
+    shades = shades[every]
+    terms = np.stack([(x**i * y**j)[known][every] for i, j in powers], axis=1)
+    factors = np.zeros(len(powers))
+    factors[0] = np.median(shades)
     for _ in range(5):
-        weights = 1 / np.sqrt(np.maximum(np.abs(shades - terms @ plane), 1e-3))
-        plane = np.linalg.lstsq(terms * weights[:, None], shades * weights, rcond=None)[
-            0
-        ]
+        weights = 1 / np.sqrt(np.maximum(np.abs(shades - terms @ factors), 1e-3))
+        factors = np.linalg.lstsq(
+            terms * weights[:, None], shades * weights, rcond=None
+        )[0]
     # A quarter of a normal distribution lies within 0.3186 standard deviations.
-    grain = np.quantile(np.abs(shades - terms @ plane), 0.25) / 0.3186
-    return plane[0] + plane[1] * x + plane[2] * y, float(grain)
+    grain = np.quantile(np.abs(shades - terms @ factors), 0.25) / 0.3186
+    shade = sum(f * x**i * y**j for f, (i, j) in zip(factors, powers, strict=True))
+    return np.asarray(shade), float(grain)
+
+
+def _papers(gray: np.ndarray) -> list[np.ndarray]:
+    """Return the large even regions of a picture, the largest first.
+
+    Each is a mask of a small copy: a region in which neighbors differ little, and
+    which may be paper, a desk, or a bar of a film.
+    """
+    small = torch.from_numpy(_small(gray))[None, None]
+    # The paper around each pixel: its lightest neighbor minus its darkest.
+    span = (F.max_pool2d(small, 3, 1, 1) + F.max_pool2d(-small, 3, 1, 1))[0, 0].numpy()
+    labels = _regions(span < max(EDGE, 2 * float(np.median(span))))
+    names, counts = np.unique(labels[labels > 0], return_counts=True)
+    order = np.argsort(-counts)
+    large = counts[order] > 0.05 * labels.size
+    return [labels == name for name in names[order][large]]
+
+
+def _enclosed_ink(gray: np.ndarray, paper: np.ndarray) -> np.ndarray | None:
+    """Return the ink that has this paper all around it, or None if there is none."""
+    inside = _filled(paper)
+    shades, grain = _paper(gray, _enlarged(paper, gray.shape), degree=2)
+    try:
+        ink = _stands_out(gray, shades, grain, _enlarged(inside, gray.shape))
+    except ValueError:
+        return None
+    # What is joined to something outside the paper is no digit on it.
+    there = F.adaptive_max_pool2d(torch.from_numpy(ink)[None, None], paper.shape)
+    there = np.pad((there[0, 0].numpy() > INK) | ~inside, 1, constant_values=True)
+    labels = _regions(there)
+    outside = (labels == labels[0, 0])[1:-1, 1:-1]
+    ink = np.where(_enlarged(outside, gray.shape), 0, ink)
+    if ink.max() <= INK or _as_sheet(ink):
+        return None
+    rows, columns = (np.ptp(places) for places in np.nonzero(inside))
+    height, width = _crop(ink).shape
+    part = max(height, width) / max(gray.shape) * max(paper.shape)
+    return ink / ink.max() if part > 0.15 * min(rows, columns) else None
+
+
+def _as_sheet(ink: np.ndarray) -> str | None:
+    """Return whether the outline of the ink is that of a sheet, not of a digit.
+
+    Returns
+    -------
+    {None, "solid", "open"}
+        No sheet, a sheet with nothing on it, or a sheet or frame that holds
+        something (or a very square 0).
+    """
+    mask = _small(ink) > 0.5
+    labels = _regions(_filled(mask))
+    if not labels.any():
+        return None
+    outline = labels == np.argmax(np.bincount(labels[labels > 0]))
+    area = outline.sum()
+    if area < 0.08 * outline.size:
+        return None
+    y, x = np.nonzero(outline)
+    boxes = []
+    for turn in np.deg2rad(np.arange(0, 90, 5)):
+        sides = [
+            np.ptp(x * np.cos(turn + more) + y * np.sin(turn + more)) + 1
+            for more in (0, np.pi / 2)
+        ]
+        boxes.append((max(sides) * min(sides), max(sides) / min(sides)))
+    box, proportion = min(boxes)
+    if area < 0.85 * box or proportion > 2.5:
+        return None
+    return "solid" if mask[outline].mean() > 0.97 else "open"
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    """Return a copy of at most 150 by 150 pixels."""
+    factor = min(1, SMALL_COPY / max(picture.shape))
+    height, width = (max(1, round(length * factor)) for length in picture.shape)
+    small = Image.fromarray(picture.astype(np.float32))
+    return np.array(small.resize((width, height), Image.Resampling.BOX))
+
+
+def _enlarged(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the mask of a small copy as a mask of the picture."""
+    rows, columns = (
+        np.arange(n) * small // n for n, small in zip(shape, mask.shape, strict=True)
+    )
+    return mask[np.ix_(rows, columns)]
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """Return a mask with its holes."""
+    labels = _regions(~np.pad(mask, 1))
+    return (labels != labels[0, 0])[1:-1, 1:-1]
+
+
+def _regions(mask: np.ndarray) -> np.ndarray:
+    """Number the connected regions of a mask; 0 is what does not belong to it."""
+    inside = torch.from_numpy(mask).float()
+    labels = torch.arange(1.0, mask.size + 1).view(mask.shape) * inside
+    while True:
+        # Each pixel takes the largest number beside it, and then the one that the
+        # pixel of that number has: so the largest spreads by leaps.
+        spread = F.max_pool2d(labels[None, None], 3, 1, 1)[0, 0] * inside
+        numbered = F.pad(spread.flatten(), (1, 0))
+        spread = numbered[spread.long()]
+        if torch.equal(spread, labels):
+            return labels.int().numpy()
+        labels = spread
 
 
 def _without_specks(ink: np.ndarray) -> np.ndarray:
