@@ -9,7 +9,7 @@ from helpers import checkpoint, distributed
 from helpers.distributed import Team
 from helpers.models import MODELS
 
-PHOTO_MODELS = {"photo", "residual"}  # take (batch, 3, 32, 32); see chapter 8
+PHOTO_MODELS = {"photo", "residual"}  # take (batch, 3, 32, 32); see chapter 9
 DIGIT_MODELS = [name for name in MODELS if name not in PHOTO_MODELS]
 NUM_DIGITS = 60_000
 
@@ -73,7 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _model(text: str) -> str:
     if text in PHOTO_MODELS:
         raise argparse.ArgumentTypeError(
-            f"{text} takes 32x32 color photographs (chapter 8 trains it), and this "
+            f"{text} takes 32x32 color photographs (chapter 9 trains it), and this "
             f"command trains on digits; choose from {', '.join(DIGIT_MODELS)}"
         )
     if text not in DIGIT_MODELS:

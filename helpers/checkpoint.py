@@ -1,6 +1,6 @@
 """Saving a training run, and going on with it as if it had never stopped.
 
-Chapter 7 writes each part of this by hand. A checkpoint is one file:
+Chapter 8 writes each part of this by hand. A checkpoint is one file:
 
 - a line of text: what the file is, its format, how many bytes follow, and
   their sha256 checksum;

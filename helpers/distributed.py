@@ -1,4 +1,4 @@
-"""Several processes that train one network together (chapter 9).
+"""Several processes that train one network together (chapter 11).
 
 ``torchrun`` starts the processes and tells each who it is. Each takes its share
 of every batch, and ``DistributedDataParallel`` averages the gradients. Together

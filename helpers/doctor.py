@@ -749,12 +749,12 @@ def _photographs(report: Report, cache: Path) -> None:
             report.wrong(
                 "cifar10-not-there",
                 f"CIFAR10_IMAGES names {chosen}, and there is nothing there.",
-                "Correct the variable, or unset it: chapter 8 then downloads the "
+                "Correct the variable, or unset it: chapter 9 then downloads the "
                 "photographs, or draws a stand-in.",
             )
     else:
         report.facts["CIFAR-10"] = (
-            "not here: chapter 8 downloads it or draws a stand-in"
+            "not here: chapter 9 downloads it or draws a stand-in"
         )
 
 

@@ -102,7 +102,7 @@ class SmallPaddedNet(nn.Module):
     """`PaddedNet` with half the channels and smaller layers (tutorial 004).
 
     The tutorial ends its network with a softmax, which it should not
-    (chapter 10); this one returns logits. Input (batch, 1, 28, 28), output
+    (chapter 12); this one returns logits. Input (batch, 1, 28, 28), output
     (batch, 10).
     """
 

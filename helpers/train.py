@@ -3,7 +3,7 @@
 ``python -m helpers.train --help`` lists the options. This module puts `data`,
 `models`, `device`, `training`, `evaluation` and `checkpoint` together. Started by
 ``torchrun --nproc-per-node=N -m helpers.train``, N processes train together: each
-step takes N times the batch size, one share a process (chapter 9).
+step takes N times the batch size, one share a process (chapter 11).
 """
 
 import argparse

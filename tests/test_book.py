@@ -28,12 +28,12 @@ FORBIDDEN = {
     r"cuda:0": "use helpers.device.choose_device",
     r"\.cuda\(\)": "use .to(device)",
 }
-# Chapter 10 exhibits old and wrong code on purpose; chapter 7 shows what
+# Chapter 12 exhibits old and wrong code on purpose; chapter 8 shows what
 # weights_only=False allows.
 EXHIBITS = {
-    "07-checkpoints": [r"torch\.load\((?![^)]*weights_only=True)"],
-    "09-gpu": [r"cuda:0"],
-    "10-mistakes": list(FORBIDDEN),
+    "08-checkpoints": [r"torch\.load\((?![^)]*weights_only=True)"],
+    "10-gpu": [r"cuda:0"],
+    "12-mistakes": list(FORBIDDEN),
 }
 MYST_ONLY = r"^```\{|^:::|\{(term|ref|doc|numref|eq|cite)\}`|^\([\w-]+\)=$"
 DRAWS = r"\bplt\.(show|subplots|figure|plot)\b|plotting\.(show|plot)_"

@@ -166,7 +166,7 @@ def test_pieces_of_printed_text_are_joined():
         ("You need Chapter 1 and Chapter 2.", {1, 2}),
         ("You need chapters 1 to 3: tensors, and 10 digits.", {1, 2, 3}),
         ("You need chapters 2, 4 and 5.", {2, 4, 5}),
-        ("You need chapters 1 to 3, and chapter 7 for exhibit 4.", {1, 2, 3, 7}),
+        ("You need chapters 1 to 3, and chapter 8 for exhibit 4.", {1, 2, 3, 8}),
     ],
 )
 def test_needed_chapters(sentence, chapters):
@@ -193,8 +193,8 @@ def test_the_map_leaves_out_what_follows():
 def test_the_map_in_words():
     assert front.in_words(front.direct_needs(NEEDS)) == (
         "Chapters 1 to 6 build on each other, in this order. "
-        "Chapters 7 and 8 build on chapter 6. "
-        "Chapter 9 builds on chapters 7 and 8. Chapter 10 builds on chapter 7."
+        "Chapters 8 and 9 build on chapter 6. "
+        "Chapter 10 builds on chapters 8 and 9. Chapter 12 builds on chapter 8."
     )
 
 

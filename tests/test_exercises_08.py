@@ -1,219 +1,190 @@
 """Answers to the exercises of chapter 8."""
 
 import copy
-import math
-from functools import partial
+import tempfile
+from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from exercise_cases import of_chapter
-from torch import nn
-from torch.utils.data import TensorDataset
 
-from helpers import data
-from helpers.device import choose_device
-from helpers.evaluation import evaluate
-from helpers.exercises import chapter08
+from helpers import checkpoint
 
-DEVICE = choose_device()
+SHARES = {"nothing": 0.0, "random": 0.98, "optimizer": 1.0}
 
 
 def stub(*arguments):
     """Your code."""
 
 
-def to_gray(images):
-    return images.mean(dim=1, keepdim=True).expand_as(images)
+def keep_best(model, epochs):
+    best_accuracy, best = -1.0, None
+    for accuracy in epochs:
+        if accuracy > best_accuracy:
+            best_accuracy, best = accuracy, copy.deepcopy(model.state_dict())
+    return best
 
 
-class ToGray(nn.Module):
-    """A layer in place of a function; returns NumPy's numbers."""
-
-    def forward(self, images):
-        one = sum(images.unbind(1)) / 3
-        return np.stack([one.numpy()] * 3, axis=1)
-
-
-def gray_in_place(images):
-    images[:] = images.mean(dim=1, keepdim=True)
-    return images
-
-
-def weighted(images):
-    parts = zip((0.299, 0.587, 0.114), images.unbind(1), strict=True)
-    return torch.stack([sum(w * one for w, one in parts)] * 3, dim=1)
-
-
-def cycle(num_steps, peak, late=False, move=True, **shape):
-    single = torch.zeros(1, requires_grad=True)
-    optimizer = torch.optim.SGD([single], lr=0.1, momentum=0.9)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=peak, total_steps=num_steps, **shape
-    )
-    rates = []
-    for _ in range(num_steps):
-        optimizer.step()
-        rates.append(schedule.get_last_lr()[0])
-        if move:
-            schedule.step()
-        if late:
-            rates[-1] = schedule.get_last_lr()[0]
-    return rates
-
-
-def cycle_by_hand(num_steps, peak, pct_start=0.3, anneal_strategy="cos"):
-    def between(start, end, share):
-        if anneal_strategy == "cos":
-            share = (1 - math.cos(math.pi * share)) / 2
-        return start + share * (end - start)
-
-    top = pct_start * num_steps - 1
-    up = [between(peak / 25, peak, n / top) for n in range(num_steps) if n <= top]
-    rest = num_steps - 1 - top
-    down = [
-        between(peak, peak / 25e4, (n - top) / rest) for n in range(len(up), num_steps)
+def keep_all(model, epochs):
+    kept = [
+        (accuracy, {k: v.detach().clone() for k, v in model.state_dict().items()})
+        for accuracy in epochs
     ]
-    return np.array(up + down)
+    return max(kept, key=lambda pair: pair[0])[1]
 
 
-def measure(model, images, labels, size=100, mean=False):
-    model.eval()
-    batches = zip(images.split(size), labels.split(size), strict=True)
-    with torch.no_grad():
-        right = [model(i.to(DEVICE)).argmax(dim=1).cpu() == k for i, k in batches]
-    if mean:
-        return sum(r.float().mean() for r in right) / len(right)
-    return torch.cat(right).float().mean()
+def keep_in_file(model, epochs):
+    best_accuracy = -1.0
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "best.pt")
+        for accuracy in epochs:
+            if accuracy > best_accuracy:
+                best_accuracy = accuracy
+                torch.save(model.state_dict(), path)
+        return torch.load(path, weights_only=True)
 
 
-def measure_by_evaluate(model, images, labels):
-    model = copy.deepcopy(model)
-    loader = data.batches(TensorDataset(images, labels), 64)
-    return evaluate(model, loader, F.cross_entropy, DEVICE)[1]
+def keep_parameters(model, epochs):
+    best_accuracy, best = -1.0, None
+    for accuracy in epochs:
+        if accuracy > best_accuracy:
+            best_accuracy = accuracy
+            best = {name: p.detach().clone() for name, p in model.named_parameters()}
+    return best
 
 
-def measure_with_frozen_norm(model, images, labels):
-    for layer in model.modules():
-        layer.training = not isinstance(layer, nn.BatchNorm2d)
-    with torch.inference_mode():
-        answers = model(images.to(DEVICE)).argmax(1).tolist()
-    return sum(map(int.__eq__, answers, labels.tolist())) / len(labels)
+def keep_network(model, epochs):
+    best_accuracy, best = -1.0, None
+    for accuracy in epochs:
+        if accuracy > best_accuracy:
+            best_accuracy, best = accuracy, copy.deepcopy(model)
+    return best
 
 
-def measure_in_training_mode(model, images, labels):
-    model = copy.deepcopy(model)
-    correct = 0
-    for chosen in torch.arange(len(labels)).split(100):
-        logits = model(images[chosen].to(DEVICE)).cpu()
-        correct += (logits.argmax(dim=1) == labels[chosen]).sum().item()
-    return correct / len(labels)
+def keep_views(model, epochs):
+    best_accuracy, best = -1.0, None
+    for accuracy in epochs:
+        if accuracy > best_accuracy:
+            best_accuracy, best = accuracy, dict(model.state_dict())
+    return best
 
 
-def measure_shuffled(model, images, labels):
-    order = torch.randperm(len(labels))
-    return measure_in_training_mode(model, images[order], labels[order])
+def keep_worst(model, epochs):
+    best_accuracy, best = 2.0, None
+    for accuracy in epochs:
+        if accuracy < best_accuracy:
+            best_accuracy, best = accuracy, copy.deepcopy(model.state_dict())
+    return best
 
 
-def measure_late(model, images, labels):
-    found = measure_in_training_mode(model, images, labels)
-    model.eval()
-    return found
+def stop_early(model, epochs):
+    next(epochs)
+    return copy.deepcopy(model.state_dict())
 
 
-def twice(model, images, flip=3, combine=lambda a, b: a + b, evaluated=True):
-    model.train(not evaluated)
-    with torch.no_grad():
-        images = images.to(DEVICE)
-        return combine(model(images), model(images.flip(flip))).argmax(dim=1)
+WAVES = 0.3 + 0.02 * np.sin(np.arange(70))
 
 
-class TwiceInParts:
-    """A callable object; the mean instead of the sum, and a list of answers."""
+def dicts_of(paths):
+    return [checkpoint.read(path)["model"] for path in paths]
 
-    def __call__(self, model, images):
-        model = copy.deepcopy(model).eval().cpu()
-        both = (torch.stack([part, part.flip(-1)]) for part in images.split(7))
-        means = [(model(a) + model(b)).detach() / 2 for a, b in both]
-        return [int(one) for part in means for one in part.numpy().argmax(axis=1)]
+
+def average(paths):
+    dicts = dicts_of(paths)
+    return {k: torch.stack([d[k] for d in dicts]).mean(dim=0) for k in dicts[0]}
+
+
+def average_in_place(paths):
+    total = {}
+    for weights in dicts_of(paths):
+        for name, value in weights.items():
+            total[name] = total.get(name, 0) + value.double() / len(paths)
+    return total
+
+
+def average_step_by_step(paths):
+    mean = OrderedDict()
+    for count, path in enumerate(paths, start=1):
+        for name, value in checkpoint.read(path)["model"].items():
+            before = mean.setdefault(name, torch.zeros_like(value))
+            before += (value - before) / count
+    return mean
+
+
+def average_of_all(paths):
+    dicts = dicts_of(paths)
+    return {k: torch.stack([d[k] for d in dicts]).mean() for k in dicts[0]}
+
+
+def running_mean(paths):
+    mean, *others = dicts_of(paths)
+    for other in others:
+        mean = {name: (mean[name] + other[name]) / 2 for name in mean}
+    return mean
 
 
 RIGHT = {
     "08.1": [
-        to_gray,
-        ToGray(),
-        lambda x: torch.einsum("bchw->bhw", x)[:, None].repeat(1, 3, 1, 1) / 3,
+        *(SHARES, {k: torch.tensor(v) for k, v in SHARES.items()}),
+        {"optimizer": np.float32(0.9), "random": np.float32(0.8), "nothing": 0},
     ],
-    "08.2": [cycle, cycle_by_hand],
+    "08.2": [keep_best, keep_all, keep_in_file],
     "08.3": [
-        measure,
-        measure_by_evaluate,
-        measure_with_frozen_norm,
-        partial(measure, size=1),
+        (WAVES, WAVES * 1.02),
+        [WAVES.tolist(), (WAVES[:70] + 0.003).tolist()],
+        (torch.tensor(WAVES), torch.tensor(WAVES) * 0.98),
     ],
-    "08.4": [twice, TwiceInParts()],
+    "08.4": [average, average_in_place, average_step_by_step],
 }
 WRONG = {
     "08.1": [
-        (lambda x: x.mean(dim=1, keepdim=True), "one channel"),
-        (lambda x: x.mean(dim=1), "The channel axis is gone"),
-        (lambda x: x, "as they were, in color"),
-        (lambda x: x[:, 1:2].expand_as(x), "the green channel alone"),
-        (lambda x: x.mean(dim=0).expand_as(x), "the mean over the pictures"),
-        (lambda x: x.mean(dim=(1, 2, 3), keepdim=True).expand_as(x), "one gray for"),
-        (lambda x: 3 * to_gray(x), "the sum of the three"),
-        (lambda x: x.mean(dim=(2, 3), keepdim=True).expand_as(x), "over all places"),
-        (lambda x: to_gray(x) + 1, "not the mean of the three"),
-        (lambda x: x.flip(1), "so it has colors"),
-        (lambda x: to_gray(x)[:2], "should have the shape"),
-        (gray_in_place, "so are those that you were given"),
-        (weighted, "as the eye does"),
+        (SHARES | {"nothing": 0.4}, "With everything restored, 40%"),
+        (SHARES | {"random": 0.0}, 'Without "random", no weight differs'),
+        (SHARES | {"optimizer": 98.0}, "A share lies between 0 and 1"),
+        (SHARES | {"random": 0.001}, "Do you compare all weights"),
+        ({"nothing": 0}, "lacks 'random', 'optimizer'"),
+        (list(SHARES.values()), "should be a dictionary, but is a list of 3"),
+        (SHARES | {"random": 21_000}, "A share lies between 0 and 1"),
     ],
     "08.2": [
-        (partial(cycle, move=False), "Is the schedule moved on"),
-        (partial(cycle, late=True), "the rate before `schedule.step()`"),
-        (lambda n, peak, **shape: cycle(n, peak), "hand `**shape` on"),
-        (lambda n, peak, **shape: cycle(n, 0.1, **shape), "has its peak at 0.100"),
-        (lambda n, peak, **shape: cycle(300, peak, **shape), "values, but has 300"),
-        (lambda n, peak, **shape: cycle(n, peak, div_factor=5), "The peak is expected"),
-        (lambda n, peak: cycle(n, peak), "unexpected keyword"),
-        (0.1, "should be a function"),
+        (keep_views, "weights of the last epoch"),
+        (keep_worst, "weights of epoch 1, whose accuracy is 0.5"),
+        (stop_early, "Only 1 of the five epochs"),
+        (lambda model, epochs: max(epochs), "should return a state dict"),
+        (lambda model, epochs: list(epochs) and {}, "has the names []"),
+        (keep_parameters, "lacks ['1.num_batches_tracked', '1.running_mean'"),
+        (keep_network, "should return a state dict, but returns a Sequential"),
     ],
     "08.3": [
-        (measure_in_training_mode, "still in training mode"),
-        (measure_shuffled, "still in training mode"),
-        (measure_late, "takes the mean of each batch"),
-        (partial(measure, mean=True), "is it a mean over the batches"),
-        (lambda *a: 100 * measure(*a), "not in percent"),
-        (lambda *a: len(a[2]) * measure(*a), "Divide by all pictures"),
-        (lambda *a: 1 - measure(*a), "the share of wrong answers"),
-        (lambda *a: 0.1, "Yours is 10.00%"),
+        ((WAVES, WAVES), "needs a new optimizer"),
+        ((WAVES + 2, WAVES + 2.1), "did the run begin from the trained weights"),
+        ((WAVES, WAVES * np.linspace(1, 2, 70)), "more than a lost velocity costs"),
+        ((WAVES[:10], WAVES[:10]), "has the shape (10,)"),
+        ((WAVES, WAVES + 0.2), "begin with the same weights"),
+        (WAVES, "should be 2 values, but has 70"),
+        ((0.95 + WAVES / 20, 0.94 + WAVES / 20), "Are these accuracies?"),
+        (([0.3] * 5 + [float("nan")] * 65, WAVES), "is not a positive number"),
     ],
     "08.4": [
-        (partial(twice, combine=lambda a, b: a), "without the mirror"),
-        (partial(twice, combine=lambda a, b: b), "the mirror images alone"),
-        (partial(twice, flip=2), "upside down"),
+        (lambda paths: dicts_of(paths)[-1], "that of the last file"),
+        (lambda p: {k: len(p) * v for k, v in average(p).items()}, "is the sum"),
+        (running_mean, "Add all, then divide once"),
+        (lambda paths: dicts_of(paths), "should return a state dict"),
+        (lambda p: {f"net.{k}": v for k, v in average(p).items()}, "have the names"),
         (
-            partial(twice, combine=lambda a, b: a.softmax(1) + b.softmax(1)),
-            "the sum of the logits",
+            lambda paths: torch.load(paths[0], weights_only=True),
+            'Use `checkpoint.read(path)["model"]`',
         ),
-        (partial(twice, combine=lambda a, b: a - b), "subtracts"),
-        (partial(twice, evaluated=False), "`model.eval()`"),
-        (lambda model, images: model.eval()(images.to(DEVICE)), "Take their `argmax`"),
-        (lambda model, images: twice(model, images)[:5], "should have the shape"),
-        (lambda model, images: torch.zeros(len(images)), "are not the class"),
+        (average_of_all, "should have the shape (4, 5), but has ()"),
+        (lambda paths: dicts_of(paths)[0], "is not the mean of its values"),
     ],
 }
-EMPTY = {name: [stub] for name in RIGHT}
+EMPTY = {
+    "08.1": [dict.fromkeys(SHARES)],
+    "08.2": [stub],
+    "08.3": [(None, None), ([], [])],
+    "08.4": [stub],
+}
 
 test_right, test_wrong, test_empty, test_all = of_chapter("08", RIGHT, WRONG, EMPTY)
-
-
-def test_what_training_mode_does_to_sorted_pictures():
-    """Without evaluation mode it is far off, however large the batches."""
-    answers = torch.randint(5, (220,)).sort().values
-    for size in (20, 100, 1_000):
-        model = chapter08._Colors()
-        images = model.draw(answers)
-        parts = [model.train()(part).argmax(dim=1) for part in images.split(size)]
-        assert (torch.cat(parts) == answers).float().mean() < 0.75, size

@@ -1,300 +1,219 @@
 """Answers to the exercises of chapter 9."""
 
+import copy
 import math
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from exercise_cases import of_chapter
-from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from helpers import data
+from helpers.device import choose_device
+from helpers.evaluation import evaluate
+from helpers.exercises import chapter08
+
+DEVICE = choose_device()
 
 
 def stub(*arguments):
     """Your code."""
 
 
-def seconds(batch_size, of_1, of_16):
-    each = (of_16 - of_1) / 15
-    return max(of_1 - each, 0) + batch_size * each
+def to_gray(images):
+    return images.mean(dim=1, keepdim=True).expand_as(images)
 
 
-def seconds_of_a_line(batch_size, of_1, of_16):
-    return np.polyval(np.polyfit([1, 16], [of_1, of_16], 1), batch_size)
+class ToGray(nn.Module):
+    """A layer in place of a function; returns NumPy's numbers."""
 
+    def forward(self, images):
+        one = sum(images.unbind(1)) / 3
+        return np.stack([one.numpy()] * 3, axis=1)
 
-def seconds_solved(batch_size, of_1, of_16):
-    sizes = torch.tensor([[1.0, 1.0], [1.0, 16.0]]).double()
-    parts = torch.linalg.solve(sizes, torch.tensor([of_1, of_16]).double())
-    return parts @ torch.tensor([1.0, batch_size]).double()
 
+def gray_in_place(images):
+    images[:] = images.mean(dim=1, keepdim=True)
+    return images
 
-def parts_of(images, labels, num_parts):
-    return zip(images.chunk(num_parts), labels.chunk(num_parts), strict=True)
 
+def weighted(images):
+    parts = zip((0.299, 0.587, 0.114), images.unbind(1), strict=True)
+    return torch.stack([sum(w * one for w, one in parts)] * 3, dim=1)
 
-def gather(model, images, labels, num_parts, forget=True, divide=True, inside=False):
-    if forget:
-        model.zero_grad()
-    for some_images, some_labels in parts_of(images, labels, num_parts):
-        if inside:
-            model.zero_grad()
-        loss = F.cross_entropy(model(some_images), some_labels)
-        (loss / num_parts if divide else loss).backward()
 
+def cycle(num_steps, peak, late=False, move=True, **shape):
+    single = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([single], lr=0.1, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=peak, total_steps=num_steps, **shape
+    )
+    rates = []
+    for _ in range(num_steps):
+        optimizer.step()
+        rates.append(schedule.get_last_lr()[0])
+        if move:
+            schedule.step()
+        if late:
+            rates[-1] = schedule.get_last_lr()[0]
+    return rates
 
-class Gathering:
-    """A class in place of a function: sums, and a division at the end."""
 
-    def __call__(self, model, images, labels, num_parts):
-        total = [torch.zeros_like(p) for p in model.parameters()]
-        for some_images, some_labels in parts_of(images, labels, num_parts):
-            logits = model.eval()(some_images)
-            loss = F.cross_entropy(logits, some_labels, reduction="sum")
-            gradients = torch.autograd.grad(loss, list(model.parameters()))
-            total = [t + g for t, g in zip(total, gradients, strict=True)]
-        for p, t in zip(model.parameters(), total, strict=True):
-            p.grad = t / len(images)
+def cycle_by_hand(num_steps, peak, pct_start=0.3, anneal_strategy="cos"):
+    def between(start, end, share):
+        if anneal_strategy == "cos":
+            share = (1 - math.cos(math.pi * share)) / 2
+        return start + share * (end - start)
 
+    top = pct_start * num_steps - 1
+    up = [between(peak / 25, peak, n / top) for n in range(num_steps) if n <= top]
+    rest = num_steps - 1 - top
+    down = [
+        between(peak, peak / 25e4, (n - top) / rest) for n in range(len(up), num_steps)
+    ]
+    return np.array(up + down)
 
-def gather_by_shares(model, images, labels, num_parts):
-    for p in model.parameters():
-        p.grad = None
-    for some_images, some_labels in parts_of(images, labels, num_parts):
-        log_probabilities = F.log_softmax(model(some_images), dim=1)
-        loss = F.nll_loss(log_probabilities, some_labels)
-        loss.backward(torch.tensor(len(some_labels) / len(labels), device=loss.device))
 
+def measure(model, images, labels, size=100, mean=False):
+    model.eval()
+    batches = zip(images.split(size), labels.split(size), strict=True)
+    with torch.no_grad():
+        right = [model(i.to(DEVICE)).argmax(dim=1).cpu() == k for i, k in batches]
+    if mean:
+        return sum(r.float().mean() for r in right) / len(right)
+    return torch.cat(right).float().mean()
 
-def gather_at_the_end(model, images, labels, num_parts):
-    model.zero_grad()
-    losses = [F.cross_entropy(model(i), k) for i, k in parts_of(images, labels, 4)]
-    torch.stack(losses).mean().backward()
 
+def measure_by_evaluate(model, images, labels):
+    model = copy.deepcopy(model)
+    loader = data.batches(TensorDataset(images, labels), 64)
+    return evaluate(model, loader, F.cross_entropy, DEVICE)[1]
 
-def gather_at_once(model, images, labels, num_parts):
-    gather(model, images, labels, 1)
 
+def measure_with_frozen_norm(model, images, labels):
+    for layer in model.modules():
+        layer.training = not isinstance(layer, nn.BatchNorm2d)
+    with torch.inference_mode():
+        answers = model(images.to(DEVICE)).argmax(1).tolist()
+    return sum(map(int.__eq__, answers, labels.tolist())) / len(labels)
 
-def gather_sums(model, images, labels, num_parts):
-    model.zero_grad()
-    for some_images, some_labels in parts_of(images, labels, num_parts):
-        logits = model(some_images)
-        F.cross_entropy(logits, some_labels, reduction="sum").backward()
 
+def measure_in_training_mode(model, images, labels):
+    model = copy.deepcopy(model)
+    correct = 0
+    for chosen in torch.arange(len(labels)).split(100):
+        logits = model(images[chosen].to(DEVICE)).cpu()
+        correct += (logits.argmax(dim=1) == labels[chosen]).sum().item()
+    return correct / len(labels)
 
-def gather_and_step(model, *batch):
-    gather(model, *batch)
-    torch.optim.SGD(model.parameters(), lr=0.1).step()
 
+def measure_shuffled(model, images, labels):
+    order = torch.randperm(len(labels))
+    return measure_in_training_mode(model, images[order], labels[order])
 
-def share(num_examples, num_processes, rank):
-    return list(range(rank, num_examples, num_processes))
 
+def measure_late(model, images, labels):
+    found = measure_in_training_mode(model, images, labels)
+    model.eval()
+    return found
 
-def share_in_blocks(n, k, rank):
-    """Whole pieces, in a random order that all processes agree on."""
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
-    return order.tensor_split(k)[rank]
 
-
-def share_by_remainder(n, k, rank):
-    yield from (i for i in range(n) if i % k == rank)
-
-
-def sampled(n, k, rank, drop_last=False):
-    return DistributedSampler(range(n), k, rank, drop_last=drop_last)
-
-
-def share_with_a_rest(n, k, rank):
-    each = n // k
-    return range(rank * each, n if rank == k - 1 else (rank + 1) * each)
-
-
-class Batches:
-    shuffled, last, one_order, at_once = True, True, False, True
-
-    def __init__(self, dataset, batch_size, device):
-        self.tensors = [t.to(device) for t in dataset.tensors]
-        self.size, self.device = batch_size, device
-        self.fixed = self.draw()
-
-    def draw(self):
-        n = len(self.tensors[0])
-        if self.shuffled:
-            return torch.randperm(n, device=self.device)
-        return torch.arange(n, device=self.device)
-
-    def __len__(self):
-        return math.ceil(len(self.tensors[0]) / self.size)
-
-    def __iter__(self):
-        order = self.fixed if self.one_order else self.draw()
-        for chosen in order.split(self.size):
-            if len(chosen) == self.size or self.last:
-                yield [t[chosen] for t in self.tensors]
-
-
-def batches(dataset, batch_size, device):
-    """A function that returns a loader; the order comes from NumPy."""
-    images, labels = (t.to(device) for t in dataset.tensors)
-
-    class Inner:
-        def __len__(self):
-            return -(-len(labels) // batch_size)
-
-        def __iter__(self):
-            order = np.random.default_rng().permutation(len(labels))
-            parts = range(0, len(order), batch_size)
-            pieces = [torch.from_numpy(order[i : i + batch_size]) for i in parts]
-            return iter([(images[p], labels[p]) for p in pieces])
-
-    return Inner()
-
-
-def batches_of_a_loader(dataset, batch_size, device):
-    kept = TensorDataset(*(t.to(device) for t in dataset.tensors))
-    return DataLoader(kept, batch_size, shuffle=True)
-
-
-class InOrder(Batches):
-    shuffled = False
-
-
-class WithoutLast(Batches):
-    last = False
-
-
-class Floored(Batches):
-    def __len__(self):
-        return len(self.tensors[0]) // self.size
-
-
-class OneOrder(Batches):
-    one_order = True
-
-
-class Seeded(Batches):
-    def draw(self):
-        torch.manual_seed(0)
-        return super().draw()
-
-
-class Apart(Batches):
-    def __iter__(self):
-        for images, _ in super().__iter__():
-            yield images, self.tensors[1][self.draw()[: len(images)]]
-
-
-class Once(Batches):
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        self.batches = super().__iter__()
-
-    def __iter__(self):
-        return self.batches
-
-
-class Travelling(Batches):
-    def __init__(self, dataset, batch_size, device):
-        self.dataset = dataset
-        super().__init__(dataset, batch_size, device)
-
-    def __iter__(self):
-        for chosen in self.draw().split(self.size):
-            images, labels = self.dataset[chosen.cpu()]
-            yield images.to(self.device), labels.to(self.device)
-
-
-class TravellingImages(Travelling):
-    def __iter__(self):
-        for chosen in self.draw().split(self.size):
-            images, _ = self.dataset[chosen.cpu()]
-            yield images.to(self.device), self.tensors[1][chosen]
-
-
-class WithReplacement(Batches):
-    def draw(self):
-        n = len(self.tensors[0])
-        return torch.randint(n, (n,), device=self.device)
-
-
-class NoLength:
-    __init__, __iter__, draw = Batches.__init__, Batches.__iter__, Batches.draw
-    shuffled, last, one_order = True, True, False
-
-
-class ImagesOnly(Batches):
-    def __iter__(self):
-        for images, _ in super().__iter__():
-            yield images
-
-
-class Stub:
-    """Your code: __init__(dataset, batch_size, device), __len__, __iter__."""
+def twice(model, images, flip=3, combine=lambda a, b: a + b, evaluated=True):
+    model.train(not evaluated)
+    with torch.no_grad():
+        images = images.to(DEVICE)
+        return combine(model(images), model(images.flip(flip))).argmax(dim=1)
+
+
+class TwiceInParts:
+    """A callable object; the mean instead of the sum, and a list of answers."""
+
+    def __call__(self, model, images):
+        model = copy.deepcopy(model).eval().cpu()
+        both = (torch.stack([part, part.flip(-1)]) for part in images.split(7))
+        means = [(model(a) + model(b)).detach() / 2 for a, b in both]
+        return [int(one) for part in means for one in part.numpy().argmax(axis=1)]
 
 
 RIGHT = {
-    "09.1": [seconds, seconds_of_a_line, seconds_solved],
-    "09.2": [gather, Gathering(), gather_by_shares],
-    "09.3": [
-        share,
-        share_in_blocks,
-        share_by_remainder,
-        lambda n, k, rank: np.arange(n)[rank::k],
-        lambda n, k, rank: set(range(n)[rank::k]),
+    "09.1": [
+        to_gray,
+        ToGray(),
+        lambda x: torch.einsum("bchw->bhw", x)[:, None].repeat(1, 3, 1, 1) / 3,
     ],
-    "09.4": [Batches, batches, batches_of_a_loader],
+    "09.2": [cycle, cycle_by_hand],
+    "09.3": [
+        measure,
+        measure_by_evaluate,
+        measure_with_frozen_norm,
+        partial(measure, size=1),
+    ],
+    "09.4": [twice, TwiceInParts()],
 }
 WRONG = {
     "09.1": [
-        (lambda n, a, b: a + n * (b - a) / 15, "is not the fixed part"),
-        (lambda n, a, b: a + (n - 1) * (b - a) / 16, "15 pictures more, not 16."),
-        (lambda n, a, b: n * a, "a step of its own"),
-        (lambda n, a, b: n * b / 16, "does not grow with the batch"),
-        (lambda n, a, b: n * (b - a) / 15, "The fixed part is missing"),
-        (lambda n, a, b: 1_000 * seconds(n, a, b), "not milliseconds"),
-        (lambda n, a, b: 0.0, "a straight line leads to"),
-        (lambda n, a, b: (a, b), "should be a number"),
+        (lambda x: x.mean(dim=1, keepdim=True), "one channel"),
+        (lambda x: x.mean(dim=1), "The channel axis is gone"),
+        (lambda x: x, "as they were, in color"),
+        (lambda x: x[:, 1:2].expand_as(x), "the green channel alone"),
+        (lambda x: x.mean(dim=0).expand_as(x), "the mean over the pictures"),
+        (lambda x: x.mean(dim=(1, 2, 3), keepdim=True).expand_as(x), "one gray for"),
+        (lambda x: 3 * to_gray(x), "the sum of the three"),
+        (lambda x: x.mean(dim=(2, 3), keepdim=True).expand_as(x), "over all places"),
+        (lambda x: to_gray(x) + 1, "not the mean of the three"),
+        (lambda x: x.flip(1), "so it has colors"),
+        (lambda x: to_gray(x)[:2], "should have the shape"),
+        (gray_in_place, "so are those that you were given"),
+        (weighted, "as the eye does"),
     ],
     "09.2": [
-        (lambda *a: gather(*a, divide=False, inside=True), "Only the last part"),
-        (lambda *a: gather(*a, inside=True), "but only the last is left"),
-        (lambda *a: gather(*a, divide=False), "times too large"),
-        (lambda *a: gather(*a, forget=False), "from before"),
-        (gather_at_the_end, "are kept until the end"),
-        (gather_at_once, "digits at once"),
-        (gather_sums, "times that of the whole batch"),
-        (gather_and_step, "changes the weights"),
-        (lambda model, *a: model(a[0]), "Is `backward()` called?"),
-        (lambda model, *a: 0, "The network is never called"),
-        (lambda model, *a: model.zero_grad(), "no gradients"),
-        (lambda model, i, k, n: gather(model, i, k.flip(0), n), "nor of one of its"),
+        (partial(cycle, move=False), "Is the schedule moved on"),
+        (partial(cycle, late=True), "the rate before `schedule.step()`"),
+        (lambda n, peak, **shape: cycle(n, peak), "hand `**shape` on"),
+        (lambda n, peak, **shape: cycle(n, 0.1, **shape), "has its peak at 0.100"),
+        (lambda n, peak, **shape: cycle(300, peak, **shape), "values, but has 300"),
+        (lambda n, peak, **shape: cycle(n, peak, div_factor=5), "The peak is expected"),
+        (lambda n, peak: cycle(n, peak), "unexpected keyword"),
+        (0.1, "should be a function"),
     ],
     "09.3": [
-        (sampled, "given out more than once"),
-        (lambda n, k, rank: sampled(n, k, rank, True), "nobody gets 1, such as"),
-        (lambda n, k, rank: range(n), "every process gets all"),
-        (share_with_a_rest, "let the shares differ by one at most"),
-        (lambda n, k, rank: range(rank * (n // k), (rank + 1) * (n // k)), "nobody"),
-        (lambda n, k, rank: range(rank + 1, n + 1, k), "holds 10"),
-        (lambda n, k, rank: len(range(rank, n, k)), "should return indices"),
+        (measure_in_training_mode, "still in training mode"),
+        (measure_shuffled, "still in training mode"),
+        (measure_late, "takes the mean of each batch"),
+        (partial(measure, mean=True), "is it a mean over the batches"),
+        (lambda *a: 100 * measure(*a), "not in percent"),
+        (lambda *a: len(a[2]) * measure(*a), "Divide by all pictures"),
+        (lambda *a: 1 - measure(*a), "the share of wrong answers"),
+        (lambda *a: 0.1, "Yours is 10.00%"),
     ],
     "09.4": [
-        (InOrder, "shuffle them"),
-        (WithoutLast, "never come"),
-        (WithReplacement, "Others come twice"),
-        (Floored, "The last batch is smaller, and counts"),
-        (OneOrder, "Two epochs have the same order"),
-        (Seeded, "Two epochs have the same order"),
-        (Apart, "do not belong together"),
-        (Once, "In the second epoch nothing comes"),
-        (Travelling, "fetches from `dataset` again"),
-        (TravellingImages, "fetches from `dataset` again"),
-        (NoLength, "has no len()"),
-        (ImagesOnly, "a batch"),
-        (torch.zeros(3), "should be a function"),
+        (partial(twice, combine=lambda a, b: a), "without the mirror"),
+        (partial(twice, combine=lambda a, b: b), "the mirror images alone"),
+        (partial(twice, flip=2), "upside down"),
+        (
+            partial(twice, combine=lambda a, b: a.softmax(1) + b.softmax(1)),
+            "the sum of the logits",
+        ),
+        (partial(twice, combine=lambda a, b: a - b), "subtracts"),
+        (partial(twice, evaluated=False), "`model.eval()`"),
+        (lambda model, images: model.eval()(images.to(DEVICE)), "Take their `argmax`"),
+        (lambda model, images: twice(model, images)[:5], "should have the shape"),
+        (lambda model, images: torch.zeros(len(images)), "are not the class"),
     ],
 }
-EMPTY = {"09.1": [stub], "09.2": [stub], "09.3": [stub], "09.4": [Stub]}
+EMPTY = {name: [stub] for name in RIGHT}
 
 test_right, test_wrong, test_empty, test_all = of_chapter("09", RIGHT, WRONG, EMPTY)
+
+
+def test_what_training_mode_does_to_sorted_pictures():
+    """Without evaluation mode it is far off, however large the batches."""
+    answers = torch.randint(5, (220,)).sort().values
+    for size in (20, 100, 1_000):
+        model = chapter08._Colors()
+        images = model.draw(answers)
+        parts = [model.train()(part).argmax(dim=1) for part in images.split(size)]
+        assert (torch.cat(parts) == answers).float().mean() < 0.75, size

@@ -1,192 +1,264 @@
 """Answers to the exercises of chapter 10."""
 
-import copy
 import math
-from functools import cache
-from types import SimpleNamespace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from exercise_cases import Later, of_chapter
-from torch import nn
-from torch.utils.data import Subset, TensorDataset
-
-from helpers import data
-
-STEPS = np.arange(200)
-FALLING = 2.3 * np.exp(-STEPS / 30)
-LOSSES = {
-    "right": FALLING,
-    "softmax": 1.5 + 0.8 * np.exp(-STEPS / 30),
-    "ReLU": 0.5 + 1.8 * np.exp(-STEPS / 30),
-    "mixed": np.full(200, 2.3),
-}
+from exercise_cases import of_chapter
+from torch.utils.data import DataLoader, TensorDataset
 
 
 def stub(*arguments):
     """Your code."""
 
 
-@cache
-def trained(raw=False, epochs=3):
-    torch.manual_seed(0)
-    digits = data.to_tensors(Subset(data.mnist("train"), range(8_000)))
-    if raw:
-        digits = TensorDataset(data.unnormalize(digits.tensors[0]), digits.tensors[1])
-    model = nn.Sequential(
-        nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10)
-    )
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
-    for _ in range(epochs):
-        for images, labels in data.batches(digits, 32):
-            loss = F.cross_entropy(model(images), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return model
+def seconds(batch_size, of_1, of_16):
+    each = (of_16 - of_1) / 15
+    return max(of_1 - each, 0) + batch_size * each
 
 
-def complaints(model, images, labels, optimizer):
-    found = []
-    if images.mean().abs() > 0.5 or not 0.5 < images.std() < 2:
-        found.append("images are not normalized")
-    if labels.dtype != torch.int64 or labels.shape != (len(images),):
-        return [*found, "labels are not (batch,) int64"]
-    with torch.no_grad():
-        logits = model.eval()(images)
-        if logits.shape != (len(images), 10):
-            return [*found, "logits are not (batch, 10)"]
-        if (logits >= 0).all():
-            found.append("no logit is negative")
-        if abs(F.cross_entropy(logits, labels) - math.log(10)) > 0.4:
-            found.append("the first loss is not near ln 10")
-        changed = images.clone()
-        changed[0] = 0
-        if not torch.allclose(model(changed)[1:], logits[1:], atol=1e-4):
-            found.append("images are mixed")
-    held = {id(p) for g in optimizer.param_groups for p in g["params"]}
-    if held != {id(p) for p in model.parameters()}:
-        found.append("the optimizer holds other parameters")
-    return found
+def seconds_of_a_line(batch_size, of_1, of_16):
+    return np.polyval(np.polyfit([1, 16], [of_1, of_16], 1), batch_size)
 
 
-def complaints_in_a_tuple(*setup):
-    return tuple(complaints(*setup))
+def seconds_solved(batch_size, of_1, of_16):
+    sizes = torch.tensor([[1.0, 1.0], [1.0, 16.0]]).double()
+    parts = torch.linalg.solve(sizes, torch.tensor([of_1, of_16]).double())
+    return parts @ torch.tensor([1.0, batch_size]).double()
 
 
-def without(*words):
-    def inspect(*setup):
-        found = complaints(*setup)
-        return [text for text in found if not any(word in text for word in words)]
-
-    return inspect
+def parts_of(images, labels, num_parts):
+    return zip(images.chunk(num_parts), labels.chunk(num_parts), strict=True)
 
 
-def with_dropout_on(model, images, labels, optimizer):
-    model.train()
-    found = complaints(model, images, labels, optimizer)
-    model.train()
-    if not torch.equal(model(images), model(images)):
-        found.append("the logits change")
-    return found
+def gather(model, images, labels, num_parts, forget=True, divide=True, inside=False):
+    if forget:
+        model.zero_grad()
+    for some_images, some_labels in parts_of(images, labels, num_parts):
+        if inside:
+            model.zero_grad()
+        loss = F.cross_entropy(model(some_images), some_labels)
+        (loss / num_parts if divide else loss).backward()
 
 
-def complaints_by_assert(*setup):
-    found = complaints(*setup)
-    assert not found, found[0]
-    return found
+class Gathering:
+    """A class in place of a function: sums, and a division at the end."""
+
+    def __call__(self, model, images, labels, num_parts):
+        total = [torch.zeros_like(p) for p in model.parameters()]
+        for some_images, some_labels in parts_of(images, labels, num_parts):
+            logits = model.eval()(some_images)
+            loss = F.cross_entropy(logits, some_labels, reduction="sum")
+            gradients = torch.autograd.grad(loss, list(model.parameters()))
+            total = [t + g for t, g in zip(total, gradients, strict=True)]
+        for p, t in zip(model.parameters(), total, strict=True):
+            p.grad = t / len(images)
 
 
-def complaints_one_by_one(*setup):
-    yield from complaints(*setup)
+def gather_by_shares(model, images, labels, num_parts):
+    for p in model.parameters():
+        p.grad = None
+    for some_images, some_labels in parts_of(images, labels, num_parts):
+        log_probabilities = F.log_softmax(model(some_images), dim=1)
+        loss = F.nll_loss(log_probabilities, some_labels)
+        loss.backward(torch.tensor(len(some_labels) / len(labels), device=loss.device))
 
 
-def complaints_in_a_set(model, images, labels, optimizer):
-    """Looks at a deep copy of everything."""
-    model, images, labels = copy.deepcopy((model, images, labels))
-    held = [p for group in optimizer.param_groups for p in group["params"]]
-    twin = SimpleNamespace(param_groups=[{"params": list(model.parameters())}])
-    found = set(complaints(model, images, labels, twin))
-    if [tuple(p.shape) for p in held] != [tuple(p.shape) for p in model.parameters()]:
-        found.add("another optimizer")
-    return found | {
-        "another optimizer"
-        for p, q in zip(held, model.parameters(), strict=False)
-        if not torch.equal(p, q)
-    }
+def gather_at_the_end(model, images, labels, num_parts):
+    model.zero_grad()
+    losses = [F.cross_entropy(model(i), k) for i, k in parts_of(images, labels, 4)]
+    torch.stack(losses).mean().backward()
+
+
+def gather_at_once(model, images, labels, num_parts):
+    gather(model, images, labels, 1)
+
+
+def gather_sums(model, images, labels, num_parts):
+    model.zero_grad()
+    for some_images, some_labels in parts_of(images, labels, num_parts):
+        logits = model(some_images)
+        F.cross_entropy(logits, some_labels, reduction="sum").backward()
+
+
+def gather_and_step(model, *batch):
+    gather(model, *batch)
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+
+
+class Batches:
+    shuffled, last, one_order, at_once = True, True, False, True
+
+    def __init__(self, dataset, batch_size, device):
+        self.tensors = [t.to(device) for t in dataset.tensors]
+        self.size, self.device = batch_size, device
+        self.fixed = self.draw()
+
+    def draw(self):
+        n = len(self.tensors[0])
+        if self.shuffled:
+            return torch.randperm(n, device=self.device)
+        return torch.arange(n, device=self.device)
+
+    def __len__(self):
+        return math.ceil(len(self.tensors[0]) / self.size)
+
+    def __iter__(self):
+        order = self.fixed if self.one_order else self.draw()
+        for chosen in order.split(self.size):
+            if len(chosen) == self.size or self.last:
+                yield [t[chosen] for t in self.tensors]
+
+
+def batches(dataset, batch_size, device):
+    """A function that returns a loader; the order comes from NumPy."""
+    images, labels = (t.to(device) for t in dataset.tensors)
+
+    class Inner:
+        def __len__(self):
+            return -(-len(labels) // batch_size)
+
+        def __iter__(self):
+            order = np.random.default_rng().permutation(len(labels))
+            parts = range(0, len(order), batch_size)
+            pieces = [torch.from_numpy(order[i : i + batch_size]) for i in parts]
+            return iter([(images[p], labels[p]) for p in pieces])
+
+    return Inner()
+
+
+def batches_of_a_loader(dataset, batch_size, device):
+    kept = TensorDataset(*(t.to(device) for t in dataset.tensors))
+    return DataLoader(kept, batch_size, shuffle=True)
+
+
+class InOrder(Batches):
+    shuffled = False
+
+
+class WithoutLast(Batches):
+    last = False
+
+
+class Floored(Batches):
+    def __len__(self):
+        return len(self.tensors[0]) // self.size
+
+
+class OneOrder(Batches):
+    one_order = True
+
+
+class Seeded(Batches):
+    def draw(self):
+        torch.manual_seed(0)
+        return super().draw()
+
+
+class Apart(Batches):
+    def __iter__(self):
+        for images, _ in super().__iter__():
+            yield images, self.tensors[1][self.draw()[: len(images)]]
+
+
+class Once(Batches):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.batches = super().__iter__()
+
+    def __iter__(self):
+        return self.batches
+
+
+class Travelling(Batches):
+    def __init__(self, dataset, batch_size, device):
+        self.dataset = dataset
+        super().__init__(dataset, batch_size, device)
+
+    def __iter__(self):
+        for chosen in self.draw().split(self.size):
+            images, labels = self.dataset[chosen.cpu()]
+            yield images.to(self.device), labels.to(self.device)
+
+
+class TravellingImages(Travelling):
+    def __iter__(self):
+        for chosen in self.draw().split(self.size):
+            images, _ = self.dataset[chosen.cpu()]
+            yield images.to(self.device), self.tensors[1][chosen]
+
+
+class WithReplacement(Batches):
+    def draw(self):
+        n = len(self.tensors[0])
+        return torch.randint(n, (n,), device=self.device)
+
+
+class NoLength:
+    __init__, __iter__, draw = Batches.__init__, Batches.__iter__, Batches.draw
+    shuffled, last, one_order = True, True, False
+
+
+class ImagesOnly(Batches):
+    def __iter__(self):
+        for images, _ in super().__iter__():
+            yield images
+
+
+class Stub:
+    """Your code: __init__(dataset, batch_size, device), __len__, __iter__."""
 
 
 RIGHT = {
-    "10.1": [
-        lambda k: math.log(1 + (k - 1) / math.e),
-        lambda k: -torch.cat([torch.ones(1), torch.zeros(k - 1)]).log_softmax(0)[0],
-        lambda k: F.cross_entropy(torch.eye(k)[:1], torch.tensor([0])),
-    ],
-    "10.2": [
-        Later(lambda: (trained(), 0.91)),
-        Later(lambda: [trained(raw=True), torch.tensor(0.9)]),
-        Later(lambda: (nn.ModuleList([trained()])[0], np.float32(0.93))),
-    ],
-    "10.3": [
-        *(LOSSES, {name: losses.tolist() for name, losses in LOSSES.items()}),
-        {k: [torch.tensor(v, requires_grad=True) for v in LOSSES[k]] for k in LOSSES},
-    ],
-    "10.4": [complaints, complaints_in_a_tuple, complaints_in_a_set],
+    "10.1": [seconds, seconds_of_a_line, seconds_solved],
+    "10.3": [gather, Gathering(), gather_by_shares],
+    "10.2": [Batches, batches, batches_of_a_loader],
 }
 WRONG = {
     "10.1": [
-        (math.log, "the loss of guessing"),
-        (lambda k: math.log(1 + k / math.e), "K - 1 are not"),
-        (lambda k: math.log(1 + 9 / math.e), "for 10 classes"),
-        (lambda k: math.log(math.e + k - 1), "Divide by e"),
-        (lambda k: (k, k), "should be a number"),
-        (lambda k: math.log2(1 + (k - 1) / math.e), "the floor should be 1.4612"),
-        (lambda k: -math.log(1 + (k - 1) / math.e), "The sign is wrong"),
-    ],
-    "10.2": [
-        (Later(lambda: (trained(epochs=0), 0.9)), "Over 85 % are possible"),
-        (
-            Later(lambda: (nn.Sequential(trained(), nn.Softmax(dim=1)), 0.9)),
-            "probabilities",
-        ),
-        (Later(lambda: (trained(), 0.6)), "on other pixels than it was trained on"),
-        (Later(lambda: (trained(), 0.99)), "but `my_accuracy` is 99.0%"),
-        (Later(lambda: (trained(), 89)), "Give a share"),
-        (Later(lambda: 0.9), "should be 2 values"),
-        (
-            Later(lambda: (0.9, trained())),
-            "`my_model` should be a network, an nn.Module, but is",
-        ),
-        (Later(lambda: (trained()[:2], 0.9)), "It returns (3000, 32)"),
+        (lambda n, a, b: a + n * (b - a) / 15, "is not the fixed part"),
+        (lambda n, a, b: a + (n - 1) * (b - a) / 16, "15 pictures more, not 16."),
+        (lambda n, a, b: n * a, "a step of its own"),
+        (lambda n, a, b: n * b / 16, "does not grow with the batch"),
+        (lambda n, a, b: n * (b - a) / 15, "The fixed part is missing"),
+        (lambda n, a, b: 1_000 * seconds(n, a, b), "not milliseconds"),
+        (lambda n, a, b: 0.0, "a straight line leads to"),
+        (lambda n, a, b: (a, b), "should be a number"),
     ],
     "10.3": [
-        (LOSSES | {"right": FALLING + 0.5}, "below 0.1 in 200 steps"),
-        (LOSSES | {"softmax": FALLING}, "Is there a softmax?"),
-        (LOSSES | {"ReLU": FALLING}, "small_net(seed=1)"),
-        (LOSSES | {"mixed": FALLING}, "in a new order"),
-        (LOSSES | {"mixed": FALLING[:10]}, "should have the shape (200,)"),
-        (LOSSES | {"right": FALLING[::-1].copy()}, "begins at 0.00"),
-        (LOSSES | {"right": 0.02}, "should have the shape (200,), but has ()"),
-        (dict.fromkeys(LOSSES, FALLING), "Is there a softmax?"),
+        (lambda *a: gather(*a, divide=False, inside=True), "Only the last part"),
+        (lambda *a: gather(*a, inside=True), "but only the last is left"),
+        (lambda *a: gather(*a, divide=False), "times too large"),
+        (lambda *a: gather(*a, forget=False), "from before"),
+        (gather_at_the_end, "are kept until the end"),
+        (gather_at_once, "digits at once"),
+        (gather_sums, "times that of the whole batch"),
+        (gather_and_step, "changes the weights"),
+        (lambda model, *a: model(a[0]), "Is `backward()` called?"),
+        (lambda model, *a: 0, "The network is never called"),
+        (lambda model, *a: model.zero_grad(), "no gradients"),
+        (lambda model, i, k, n: gather(model, i, k.flip(0), n), "nor of one of its"),
     ],
-    "10.4": [
-        (without("mixed"), "nothing wrong with mixed images"),
-        (without("optimizer"), "nothing wrong with the optimizer of another"),
-        (without("normalized", "ln 10"), "nothing wrong with images from 0 to 255"),
-        (with_dropout_on, "It complains of a sound network with dropout"),
-        (lambda *setup: ["all bad"], "It complains of a sound set-up: all bad"),
-        (lambda *setup: [], "nothing wrong with softmax at the end"),
-        (lambda *setup: "fine", "should return a list"),
-        (complaints_by_assert, "raises `AssertionError: images are not normalized"),
-        (complaints_one_by_one, "should return a list, but returns a generator"),
+    "10.2": [
+        (InOrder, "shuffle them"),
+        (WithoutLast, "never come"),
+        (WithReplacement, "Others come twice"),
+        (Floored, "The last batch is smaller, and counts"),
+        (OneOrder, "Two epochs have the same order"),
+        (Seeded, "Two epochs have the same order"),
+        (Apart, "do not belong together"),
+        (Once, "In the second epoch nothing comes"),
+        (Travelling, "fetches from `dataset` again"),
+        (TravellingImages, "fetches from `dataset` again"),
+        (NoLength, "has no len()"),
+        (ImagesOnly, "a batch"),
+        (torch.zeros(3), "should be a function"),
     ],
 }
 EMPTY = {
     "10.1": [stub],
-    "10.2": [(None, None)],
-    "10.3": [dict.fromkeys(LOSSES)],
-    "10.4": [stub],
+    "10.3": [stub],
+    "10.2": [Stub],
 }
-
 test_right, test_wrong, test_empty, test_all = of_chapter("10", RIGHT, WRONG, EMPTY)

@@ -27,7 +27,7 @@ def needed_chapters(text: str) -> set[int]:
 
     Examples
     --------
-    >>> sorted(needed_chapters("chapters 1 to 3, and chapter 7 for exhibit 4"))
+    >>> sorted(needed_chapters("chapters 1 to 3, and chapter 8 for exhibit 4"))
     [1, 2, 3, 7]
     """
     numbers = set()
@@ -110,7 +110,7 @@ def in_words(direct: dict[int, list[int]]) -> str:
 
 
 def listing(numbers) -> str:
-    """Return chapters as people list them: "chapters 7, 8 and 9"."""
+    """Return chapters as people list them: "chapters 8, 9 and 10"."""
     *first, last = map(str, numbers)
     return f"chapters {', '.join(first)} and {last}" if first else f"chapter {last}"
 

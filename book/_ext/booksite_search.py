@@ -8,7 +8,7 @@ Besides its title a section can have names:
 
 - the Chinese words that its paragraph beginning with 中文 lists,
 - the text of each table row that links to it on its own page, such as the
-  symptoms of chapter 10.
+  symptoms of chapter 12.
 """
 
 import json

@@ -116,7 +116,7 @@ function normalize(pixels, mean, std) {
   return tensor(pixels.shape, pixels.values.map((value) => (value - mean) / std));
 }
 
-// Preparation (chapter 6) -------------------------------------------------------
+// Preparation (chapter 7) -------------------------------------------------------
 // A picture here is { height, width, values }: ink in [0, 1], paper 0. The steps
 // are those of helpers.data.prepare_digit, which has more of them, for photographs.
 

@@ -21,7 +21,7 @@ SEED = {"train": 0, "test": 1}
 SIDE = 32
 # As in photographs, where much of the blue is sky and sea, color tells a part of
 # the class: each class leans towards a hue of its own. Without that, the small
-# networks of chapter 8 would need far more shapes than there are to get beyond
+# networks of chapter 9 would need far more shapes than there are to get beyond
 # guessing.
 HUES = np.array([colorsys.hsv_to_rgb(n * 0.3 % 1, 0.9, 0.9) for n in range(10)])
 LEANING = 0.5

@@ -24,6 +24,8 @@ from helpers.exercises import (  # noqa: F401 (each adds its exercises)
     chapter09,
     chapter10,
     chapter11,
+    chapter12,
+    chapter13,
 )
 from helpers.exercises._hints import hint
 from helpers.exercises._quiz import Quiz, quiz

@@ -1,264 +1,80 @@
-"""Chapter 7: checkpoints."""
-
-import tempfile
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+"""Chapter 7: your own digit."""
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
-from helpers import checkpoint
 from helpers.exercises._answers import (
     as_tensor,
     attempted,
     describe,
-    mapping,
     number,
     returned,
     same,
     sequence,
 )
+from helpers.exercises._digits import some_digits
 from helpers.exercises._registry import Wrong, exercise
 
 # Exercise 1 ---------------------------------------------------------------------
 
 
+# What a reader may call ink, of white 0 to black 1: a digit is one piece for all.
+THRESHOLDS = [0.02 * step for step in range(1, 24)]
+
+
+def _pieces(filled: Tensor) -> int:
+    """Return the number of unbroken runs of filled columns."""
+    return int((F.pad(filled.int(), (1, 0)).diff() == 1).sum())
+
+
+def _write_number(length: int) -> tuple[Tensor, str]:
+    """Return a gray picture of dark digits on white paper, and what it says."""
+    parts, said = [], ""
+    while len(said) < length:
+        pixels, label = some_digits(1)
+        large = F.interpolate(pixels, scale_factor=5, mode="bilinear")[0, 0]
+        darkest = large.amax(dim=0)
+        if any(_pieces(darkest > least) != 1 for least in THRESHOLDS):
+            continue  # columns without ink, or nearly so, cut this digit
+        parts.append(F.pad(large, (8, 8, 15 + 3 * len(said), 30 - 3 * len(said))))
+        said += str(label.item())
+    return 1 - torch.cat(parts, dim=1).clamp(0, 1), said
+
+
 @exercise(
     "07.1",
     hints=[
-        "Change what you read from the file before you give it to `restore`: replace "
-        "one entry of `saved` by what a new run has.",
-        "Without the random state: `saved['random']['torch'] = "
-        "torch.get_rng_state()`. Without the optimizer's: `saved['optimizer'] = "
-        "run.optimizer.state_dict()`.",
-        "`(flat(one.model) != flat(other.model)).float().mean()` is the share of "
-        "weights that differ.",
+        "`find_ink(gray).amax(dim=0) > 0.1` says of each column whether it holds ink.",
+        "A digit begins where a filled column follows an empty one, and ends where "
+        "an empty one follows a filled one.",
+        "Cut the gray picture there, give each part a border of paper, and use "
+        "`data.prepare_digit` and `probabilities_of`.",
     ],
 )
-def something_forgotten(attempt: object) -> str:
-    """Judge three shares of weights that differ by what must hold of them."""
-    kinds = ["nothing", "random", "optimizer"]
-    answers = mapping(attempt, "my_shares", kinds)
-    shares = {k: number(v, f'my_shares["{k}"]') for k, v in answers.items()}
-    for kind, share in shares.items():
-        if not 0 <= share <= 1:
+def whole_number(attempt: object) -> str:
+    """Try a function that reads numbers of several lengths."""
+    call = "my_read_number(gray)"
+    right = backwards = total = 0
+    for length in (4, 3, 5, 4, 5, 3):
+        gray, said = _write_number(length)
+        tried = f"a picture of {length} digits, {tuple(gray.shape)}"
+        text = returned(attempted(attempt, call, gray, tried=tried), call)
+        if not isinstance(text, str):
             raise Wrong(
-                f'`my_shares["{kind}"]` is {share:.4g}. A share lies between 0 and 1.'
+                f'`{call}` should return a text such as "2026", but returns '
+                f"{describe(text)}."
             )
-    if shares["nothing"] > 0:
-        raise Wrong(
-            f"With everything restored, {shares['nothing']:.0%} of the weights differ. "
-            "It should be none: two runs resumed from one file are the same to the bit."
-        )
-    for kind in kinds[1:]:
-        if shares[kind] == 0:
-            raise Wrong(
-                f'Without "{kind}", no weight differs. Was it forgotten *before* '
-                "`restore`, or did `restore` bring it back?"
-            )
-        if shares[kind] < 0.3:
-            raise Wrong(
-                f'Without "{kind}", only {shares[kind]:.1%} of the weights differ. '
-                "Hundreds of steps separate the runs: most weights should. Do you "
-                "compare all weights, after one more epoch?"
-            )
-    return "Exact with everything, and another run without either."
-
-
-# Exercise 2 ---------------------------------------------------------------------
-
-
-def _epochs(model: nn.Module, accuracies: list[float]) -> Iterator[float]:
-    """Change a network's weights in place, epoch after epoch."""
-    for accuracy in accuracies:
-        with torch.no_grad():
-            for tensor in model.state_dict().values():
-                tensor.copy_(10 * torch.randn(tensor.shape))
-        yield accuracy
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-@exercise(
-    "07.2",
-    hints=[
-        "Print one number of `best` after each epoch. Does it stay?",
-        "The tensors of a state dict share their memory with the network. When the "
-        "network learns, they change.",
-        "Copy them: `{name: value.clone() for name, value in ...items()}`.",
-    ],
-)
-def best_weights(attempt: object) -> str:
-    """Try a function that keeps the best weights of several epochs."""
-    call = "my_keep_best(model, epochs)"
-    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    accuracies = [0.5, 0.8, 0.93, 0.91, 0.6]
-    after: list[dict[str, Tensor]] = []
-
-    def epochs() -> Iterator[float]:
-        for accuracy in _epochs(model, accuracies):
-            after.append(_copy(model))
-            yield accuracy
-
-    tried = f"five epochs of the accuracies {accuracies}"
-    found = returned(attempted(attempt, call, model, epochs(), tried=tried), call)
-    if not isinstance(found, Mapping):
-        raise Wrong(
-            f"`{call}` should return a state dict, but returns {describe(found)}."
-        )
-    if set(found) != set(model.state_dict()):
-        missing = sorted(set(model.state_dict()) - set(found))
-        text = f"The state dict returned has the names {sorted(map(str, found))[:6]}"
-        if missing:
-            text += (
-                f", but lacks {missing}. Take `model.state_dict()`, with its buffers"
-            )
-        raise Wrong(f"{text}.")
-    if len(after) < len(accuracies):
-        raise Wrong(f"Only {len(after)} of the five epochs were run.")
-    for epoch in (2, 0, 1, 3, 4):
-        if all(torch.equal(found[name], after[epoch][name]) for name in found):
-            break
-    else:
-        raise Wrong("These are not the weights of any epoch.")
-    if epoch == 4:
-        raise Wrong(
-            "These are the weights of the last epoch. The tensors of a state dict "
-            "share their memory with the network: copy them."
-        )
-    if epoch != 2:
-        raise Wrong(
-            f"These are the weights of epoch {epoch + 1}, whose accuracy is "
-            f"{accuracies[epoch]}. The best is {max(accuracies)}, in epoch 3."
-        )
-    next(_epochs(model, [1.0]))  # the network goes on
-    if any(not torch.equal(found[name], after[2][name]) for name in found):
-        raise Wrong("When the network goes on learning, the weights returned change.")
-    return "The weights of the best epoch, whatever the network does afterwards."
-
-
-# Exercise 3 ---------------------------------------------------------------------
-
-
-@exercise(
-    "07.3",
-    hints=[
-        "Take the code of the experiment and write `torch.optim.SGD(..., lr=0.01, "
-        "momentum=0.9)` for Adam.",
-        "To forget, make a new optimizer for the same network after the six epochs. "
-        "To remember, go on with the old one.",
-        "Both runs must begin with the same weights and see the same batches.",
-    ],
-)
-def lost_velocity(attempt: object) -> str:
-    """Judge two curves of the loss by what must hold of them."""
-    pair = sequence(attempt, "(my_remembering, my_forgetting)", 2)
-    names = ("my_remembering", "my_forgetting")
-    curves = [as_tensor(c, n).double() for c, n in zip(pair, names, strict=True)]
-    for curve, name in zip(curves, names, strict=True):
-        if curve.ndim != 1 or len(curve) not in (70, 71):
-            raise Wrong(
-                f"`{name}` should be a loss after each of 70 steps, but has the shape "
-                f"{tuple(curve.shape)}."
-            )
-        if not (curve > 0).all():
-            raise Wrong(f"A loss in `{name}` is not a positive number.")
-        if (curve > 0.7).all() and (curve <= 1).all():
-            raise Wrong(
-                f"`{name}` lies between {curve.min():.2f} and {curve.max():.2f}. Are "
-                "these accuracies? Asked for is the loss."
-            )
-        if curve[0] > 1.2:
-            raise Wrong(
-                f"`{name}` begins at {curve[0]:.2f}. After six epochs the loss is far "
-                "below that: did the run begin from the trained weights?"
-            )
-    remembering, forgetting = curves
-    if torch.equal(remembering[:70], forgetting[:70]):
-        raise Wrong(
-            "The two curves are the same. The forgetting run needs a new optimizer."
-        )
-    if abs(remembering[0] - forgetting[0]) > 0.1:
-        raise Wrong(
-            f"The curves begin at {remembering[0]:.2f} and {forgetting[0]:.2f}. Both "
-            "should begin with the same weights."
-        )
-    ratio = (forgetting.mean() / remembering.mean()).item()
-    if not 0.85 < ratio < 1.15:
-        raise Wrong(
-            f"Without memory the mean loss is {ratio:.2f} times that with it. That is "
-            "more than a lost velocity costs: is it SGD, with lr=0.01, and do both "
-            "runs see the same batches?"
-        )
-    return f"Without its velocity, the mean loss is {ratio:.2f} times that with it."
-
-
-# Exercise 4 ---------------------------------------------------------------------
-
-
-@exercise(
-    "07.4",
-    hints=[
-        "Read all files first: `[checkpoint.read(path)['model'] for path in paths]`.",
-        "For each name: stack the tensors of this name, and take the mean over the "
-        "new axis.",
-        "`torch.stack([one[name] for one in dicts]).mean(dim=0)`.",
-    ],
-)
-def mean_of_checkpoints(attempt: object) -> str:
-    """Try a function that averages checkpoints."""
-    call = "my_average(paths)"
-    for count in (3, 4):
-        dicts = [
-            nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)).state_dict()
-            for _ in range(count)
-        ]
-        with tempfile.TemporaryDirectory() as folder:
-            paths = [Path(folder, f"checkpoint-{i:06d}.pt") for i in range(count)]
-            for path, weights in zip(paths, dicts, strict=True):
-                checkpoint.write({"model": weights}, path)
-            tried = f"{count} checkpoints of a small network"
-            try:
-                found = attempted(attempt, call, paths, tried=tried)
-            except Wrong as wrong:
-                if "UnpicklingError" not in str(wrong):
-                    raise
-                raise Wrong(
-                    "`torch.load` alone cannot read these files: the helper has put a "
-                    'checksum before them. Use `checkpoint.read(path)["model"]`.'
-                ) from wrong
-        _judge_mean(returned(found, call), dicts, call)
-    return "Each weight is the mean of its values."
-
-
-def _judge_mean(found: object, dicts: list[dict[str, Tensor]], call: str) -> None:
-    """Compare a state dict with the mean of several."""
-    if not isinstance(found, Mapping):
-        raise Wrong(
-            f"`{call}` should return a state dict, but returns {describe(found)}."
-        )
-    if set(found) != set(dicts[0]):
-        raise Wrong(
-            f"The state dict returned should have the names {sorted(dicts[0])}, but "
-            f"has {sorted(map(str, found))[:6]}."
-        )
-    for name in dicts[0]:
-        values = torch.stack([one[name] for one in dicts])
-        value = as_tensor(found[name], f'the averaged "{name}"', values[0].shape)
-        if same(value, values.mean(dim=0), 1e-5):
-            continue
-        if same(value, values.sum(dim=0), 1e-5):
-            raise Wrong(f"`{name}` is the sum over the files; divide by their number.")
-        if same(value, values[-1], 1e-6):
-            raise Wrong(f"`{name}` is that of the last file, not the mean.")
-        mixed = values[0]
-        for other in values[1:]:
-            mixed = (mixed + other) / 2
-        if same(value, mixed, 1e-5):
-            raise Wrong(
-                "The mean of a mean and the next value counts the last file for half. "
-                "Add all, then divide once."
-            )
-        raise Wrong(f"`{name}` is not the mean of its values in the files.")
+        if len(text) != length:
+            raise Wrong(f"Of a picture with {length} digits, it reads {text[:40]!r}.")
+        right += sum(a == b for a, b in zip(text, said, strict=True))
+        backwards += sum(a == b for a, b in zip(text[::-1], said, strict=True))
+        total += length
+    if right >= 0.75 * total:
+        return f"It read {right} of {total} digits, in numbers of 3 to 5."
+    if backwards >= 0.75 * total:
+        raise Wrong("It reads the numbers from right to left.")
+    raise Wrong(
+        f"It finds all digits, but reads only {right} of {total} rightly. Does the "
+        "network get them as in training: bright on dark, centered, normalized?"
+    )

@@ -1,21 +1,19 @@
-"""Chapter 9: the GPU."""
+"""Chapter 9: photographs."""
 
 import math
 import random
-from collections import Counter
-from collections.abc import Iterable
-from contextlib import suppress
-from itertools import islice
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 from helpers.device import choose_device
 from helpers.exercises._answers import (
+    as_function,
+    as_tensor,
     attempted,
-    describe,
+    first_difference,
     number,
     returned,
     same,
@@ -29,347 +27,356 @@ from helpers.exercises._registry import Wrong, exercise
 @exercise(
     "09.1",
     hints=[
-        "A step takes a fixed time and, for each picture, a little more. From 1 to 16 "
-        "pictures only the second part grows.",
-        "From 1 to 16 it grows by 15 pictures: each takes `(of_16 - of_1) / 15`.",
-        "What is left of `of_1` without its one picture is the fixed time.",
+        "The channels are axis 1 of (batch, channel, height, width). Take the mean "
+        "over this axis.",
+        "`images.mean(dim=1, keepdim=True)` keeps the axis, with one channel. The "
+        "network wants three.",
+        "`.expand_as(images)` repeats the one channel three times.",
     ],
 )
-def seconds_of_a_step(attempt: object) -> str:
-    """Try a function that predicts the seconds of a step from two measurements."""
-    call = "my_seconds(batch_size, of_1, of_16)"
-    for _ in range(3):
-        fixed = random.uniform(0.002, 0.02)
-        each = fixed * random.uniform(0.1, 0.5)
-        size = random.randint(20, 300)
-        of_1, of_16 = fixed + each, fixed + 16 * each
-        truth = fixed + size * each
-        tried = f"batch_size={size}, of_1={of_1:.5f}, of_16={of_16:.5f}"
-        found = attempted(attempt, call, size, of_1, of_16, tried=tried)
-        found = number(returned(found, call), call)
-        if math.isclose(found, truth, rel_tol=1e-4):
-            continue
-        slope = (of_16 - of_1) / 16
-        remarks = {
-            of_1 + size * each: "The step with one picture is not the fixed part: it "
-            "holds a picture, too.",
-            of_1 + (size - 1) * slope: "From 1 to 16 are 15 pictures more, not 16.",
-            of_1 + size * slope: "From 1 to 16 are 15 pictures more, not 16. And the "
-            "step with one picture holds a picture.",
-            size * of_1: "This is as if every picture had a step of its own. The fixed "
-            "part is there once a step.",
-            size * of_16 / 16: "This takes the whole step for the pictures' part. The "
-            "fixed part does not grow with the batch.",
-            size * each: "The fixed part is missing.",
-            fixed + each: "This is the step with one picture.",
-            1_000 * truth: "Give seconds, not milliseconds.",
-        }
-        near = (r for v, r in remarks.items() if math.isclose(found, v, rel_tol=1e-4))
+def gray_pictures(attempt: object) -> str:
+    """Try a function that takes the color out of pictures."""
+    call = "my_to_gray(images)"
+    count = random.randint(4, 9)
+    images = torch.randn(count, 3, 32, 32)
+    given = images.clone()
+    tried = f"images of the shape {tuple(images.shape)}"
+    to_gray = as_function(attempt, "my_to_gray")
+    # Not handed over as a copy, to see whether the answer changes what it gets.
+    found = attempted(lambda: to_gray(images), call, tried=tried)
+    found = as_tensor(returned(found, call), call)
+    if found.shape == (count, 1, 32, 32):
         raise Wrong(
-            f"With {tried}, a straight line leads to {truth:.5f} seconds. Yours are "
-            f"{found:.5f}. {next(near, '')}".rstrip()
+            "Your pictures have one channel. The network's first layer takes three: "
+            "repeat it."
         )
-    return "It lies on the straight line through both measurements."
+    if found.shape == (count, 32, 32):
+        raise Wrong(
+            "The channel axis is gone: `keepdim=True` keeps it. Then repeat the one "
+            "channel three times."
+        )
+    found = as_tensor(found, call, tuple(images.shape))
+    gray = given.mean(dim=1, keepdim=True).expand_as(given)
+    if same(found, gray):
+        if not torch.equal(images, given):
+            raise Wrong(
+                "The pictures are gray now, but so are those that you were given. Make "
+                "new ones: a race in color needs the old."
+            )
+        return "Every channel is the mean of the three."
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    remarks = [
+        (given, "These are the pictures as they were, in color."),
+        (given.sum(dim=1, keepdim=True), "This is the sum of the three channels."),
+        *(
+            (given[:, c : c + 1], f"This is the {color} channel alone.")
+            for c, color in enumerate(("red", "green", "blue"))
+        ),
+        (
+            (weights * given).sum(dim=1, keepdim=True),
+            "This weighs the colors as the eye does. Asked is their plain mean.",
+        ),
+        (given.mean(dim=0), "This is the mean over the pictures, not the channels."),
+        (
+            given.mean(dim=(2, 3), keepdim=True),
+            "This is the mean over all places: each channel has one value.",
+        ),
+        (
+            given.mean(dim=(1, 2, 3), keepdim=True),
+            "This is one gray for each picture: the mean over all of it.",
+        ),
+    ]
+    for value, remark in remarks:
+        if same(found, value.expand_as(given)):
+            raise Wrong(remark)
+    if not same(found, found[:, :1].expand_as(given)):
+        raise Wrong("The three channels of a picture differ, so it has colors.")
+    raise Wrong(
+        "All three channels are the same, but not the mean of the three: "
+        f"{first_difference(found, gray)}."
+    )
 
 
 # Exercise 2 ---------------------------------------------------------------------
 
 
-class _Watched(nn.Module):
-    """A linear network that notes what passes through it forward and backward."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(784, 10)
-        self.largest = 0  # of the batches
-        self.waiting, self.most_waiting = 0, 0  # graphs without their backward pass
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.fc(images.flatten(start_dim=1))
-        self.largest = max(self.largest, len(images))
-        if logits.requires_grad:
-            self.waiting += 1
-            self.most_waiting = max(self.most_waiting, self.waiting)
-            logits.register_hook(self.passed)
-        return logits
-
-    def passed(self, gradient: Tensor) -> None:
-        """Note that a graph has had its backward pass."""
-        self.waiting -= 1
-
-
-def _gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Return the gradient of a batch's mean loss."""
-    loss = F.cross_entropy(model(images), labels)
-    return _flat(torch.autograd.grad(loss, list(model.parameters())))
-
-
-def _flat(tensors: Iterable[Tensor]) -> Tensor:
-    """Return tensors as one vector on the CPU."""
-    return torch.cat([t.detach().flatten().cpu() for t in tensors])
-
-
-def _near(found: Tensor, expected: Tensor) -> bool:
-    """Tell whether gradients are equal, measured by the largest of them."""
-    scale = expected.abs().max()
-    return same(found / scale, expected / scale, 1e-3)
+def _cycle(num_steps: int, peak: float, **shape: object) -> Tensor:
+    """Return the learning rates of one cycle, in parts of its peak."""
+    single = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([single], lr=peak, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=peak,
+        total_steps=num_steps,
+        **shape,  # type: ignore[arg-type]
+    )
+    rates = []
+    for _ in range(num_steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return torch.tensor(rates, dtype=torch.float64) / peak
 
 
 @exercise(
     "09.2",
     hints=[
-        "`model.zero_grad()` throws away the gradients of all parts before. When "
-        "should it be called?",
-        "`backward()` adds. Four means add up to four times the mean.",
-        "Once: `model.zero_grad()`. Then for each part: `(loss / "
-        "num_parts).backward()`.",
+        "`torch.zeros(1, requires_grad=True)` is a single number to make an optimizer "
+        "for: `SGD([number], lr=peak, momentum=0.9)`.",
+        "Give `OneCycleLR` the optimizer, `max_lr`, `total_steps`, and hand the rest "
+        "on with `**shape`.",
+        'For each step: note `optimizer.param_groups[0]["lr"]`, then call '
+        "`optimizer.step()` and `schedule.step()`.",
     ],
 )
-def gathered_gradient(attempt: object) -> str:
-    """Try a function that gathers a gradient over the parts of a batch."""
-    call = "my_gather(model, images, labels, num_parts)"
-    device = choose_device()
-    for size, num_parts in ((64, 4), (60, 3)):
-        model = _Watched().to(device)
-        images = torch.randn(size, 1, 28, 28, device=device)
-        labels = torch.randint(10, (size,), device=device)
-        old = [torch.randn_like(p) for p in model.parameters()]
-        before = [p.detach().clone() for p in model.parameters()]
-        whole = _gradient(model, images, labels)
-        part = size // num_parts
-        last = _gradient(model, images[-part:], labels[-part:])
-        model.largest = model.most_waiting = 0
-        for p, gradient in zip(model.parameters(), old, strict=True):
-            p.grad = gradient.clone()
-        tried = f"{size} digits in {num_parts} parts"
-        attempted(attempt, call, model, images, labels, num_parts, tried=tried)
-        parameters = list(model.parameters())
-        if any(not torch.equal(p, b) for p, b in zip(parameters, before, strict=True)):
-            raise Wrong("It changes the weights. That is the optimizer's part.")
-        _judge_gathered(model, whole, last, _flat(old), num_parts)
-        if model.largest > part:
-            raise Wrong(
-                f"The gradient is right, but the network got {model.largest} digits at "
-                f"once. In {num_parts} parts it should never get more than {part}."
-            )
-        if model.most_waiting > 1:
-            raise Wrong(
-                "The gradient is right, but the outputs of all parts are kept until "
-                "the end. Call `backward()` after each part: it lets them go."
-            )
-    return "The gradient of the whole batch, and memory for one part at a time."
+def rates_of_a_cycle(attempt: object) -> str:
+    """Try a function that lists the learning rates of one cycle."""
+    call = "my_rates(num_steps, peak, **shape)"
+    make_rates = as_function(attempt, "my_rates")
+    shapes: list[dict[str, object]] = [
+        {},
+        {"pct_start": round(random.uniform(0.05, 0.2), 2)},
+        {"anneal_strategy": "linear", "pct_start": round(random.uniform(0.5, 0.8), 2)},
+    ]
+    for shape in shapes:
+        num_steps, peak = random.randint(60, 120), random.uniform(0.2, 0.9)
+        words = "".join(f", {name}={value!r}" for name, value in shape.items())
+        tried = f"my_rates({num_steps}, {peak:.3f}{words})"
+        answer = partial(make_rates, **shape)
+        found = attempted(answer, call, num_steps, peak, tried=tried)
+        values = sequence(returned(found, call), tried, num_steps)
+        rates = torch.tensor([number(v, "a learning rate") for v in values]).double()
+        _judge_rates(rates / peak, num_steps, peak, shape, tried)
+    return "It is the cycle of OneCycleLR, whatever its shape."
 
 
-def _judge_gathered(
-    model: _Watched, whole: Tensor, last: Tensor, old: Tensor, num_parts: int
+def _judge_rates(
+    found: Tensor, num_steps: int, peak: float, shape: dict[str, object], tried: str
 ) -> None:
-    """Compare the gradients that a network is left with to what should be there."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    if len(gradients) < len(list(model.parameters())):
-        raise Wrong("Afterwards the parameters have no gradients.")
-    found = _flat(gradients)
-    if _near(found, whole):
+    """Compare learning rates, in parts of the peak, with those of OneCycleLR."""
+    expected = _cycle(num_steps, peak, **shape)
+    if same(found, expected):
         return
-    if not model.largest:
-        raise Wrong("The network is never called.")
-    if _near(found, old):
-        raise Wrong("The gradients are those from before. Is `backward()` called?")
-    if _near(found, last):
-        raise Wrong("Only the last part is left: the others are forgotten.")
-    if _near(found, last / num_parts):
+    if same(found, found[0].expand_as(found)):
         raise Wrong(
-            "The parts are divided by their number, but only the last is left: the "
-            "others are forgotten."
+            f"`{tried}` returns the same rate {num_steps} times. Is the schedule moved "
+            "on after each step?"
         )
-    if _near(found, num_parts * whole):
+    if same(found[:-1], expected[1:]):
         raise Wrong(
-            f"The gradient is {num_parts} times too large: it is the sum of "
-            f"{num_parts} means. Divide each part's loss by their number."
+            "Each rate is that of the step after it. Note the rate before "
+            "`schedule.step()`."
         )
-    if _near(found, whole + old) or _near(found, num_parts * whole + old):
+    if shape and same(found, _cycle(num_steps, peak)):
+        raise Wrong(f"`{tried}` has the default shape: hand `**shape` on.")
+    share = (found.max() / expected.max()).item()
+    if share > 0 and same(found / share, expected):
         raise Wrong(
-            "It still holds the gradients from before. Forget them once, before the "
-            "first part."
+            f"The shape is right, but `{tried}` has its peak at {peak * share:.3f}."
         )
-    ratio = (found @ whole / (whole @ whole)).item()
-    if _near(found, ratio * whole):
-        raise Wrong(
-            f"The gradient is {ratio:.3g} times that of the whole batch. Is each "
-            "part's loss a mean, divided once by the number of parts?"
-        )
-    raise Wrong("The gradient is not that of the whole batch, nor of one of its parts.")
+    at = int((found - expected).abs().nan_to_num(torch.inf).argmax())
+    raise Wrong(
+        f"Of `{tried}`, rate {at} should be {peak * expected[at]:.4f}, but is "
+        f"{peak * found[at]:.4f}. The peak is expected at step "
+        f"{int(expected.argmax())}, and found at step {int(found.argmax())}."
+    )
 
 
 # Exercise 3 ---------------------------------------------------------------------
 
 
+class _Notes(list[bool]):
+    """A list that a copied network shares with the network that it is a copy of."""
+
+    def __deepcopy__(self, memo: object) -> "_Notes":
+        return self
+
+
+class _NotingNorm(nn.BatchNorm2d):
+    """Batch normalization that notes in which mode it was called."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features)
+        self.modes = _Notes()
+
+    def forward(self, input: Tensor) -> Tensor:
+        self.modes.append(self.training)
+        return super().forward(input)
+
+
+class _Colors(nn.Module):
+    """Answers the class whose color is nearest to a picture's mean color."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = _NotingNorm(3)
+        self.fc = nn.Linear(3, 10, bias=False)
+        height = 1 - (torch.arange(10) + 0.5) / 5  # ten points around a sphere
+        turn = torch.arange(10) * math.pi * (3 - math.sqrt(5))
+        side = (1 - height**2).sqrt()
+        with torch.no_grad():
+            self.fc.weight.copy_(
+                torch.stack([height, side * turn.cos(), side * turn.sin()], dim=1)
+            )
+            self.norm.running_mean.copy_(torch.randn(3))  # type: ignore[union-attr]
+            self.norm.running_var.copy_(torch.rand(3) + 0.5)  # type: ignore[union-attr]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(self.norm(images).mean(dim=(2, 3)))
+
+    def draw(self, answers: Tensor) -> Tensor:
+        """Return pictures that get these answers in evaluation mode."""
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        assert mean is not None
+        assert variance is not None
+        colors = mean + variance.sqrt() * self.fc.weight.detach()[answers]
+        noise = 0.1 * torch.randn(len(answers), 3, 32, 32)
+        noise -= noise.mean(dim=(2, 3), keepdim=True)
+        return colors.view(-1, 3, 1, 1) + noise
+
+
 @exercise(
     "09.3",
     hints=[
-        "`DistributedSampler` repeats indices so that all processes get equally many. "
-        "Do without it.",
-        "Deal the indices out like cards: process 0 gets 0, 3, 6, ..., if there are "
-        "three.",
-        "`range(start, stop, step)` counts in steps.",
+        "Print `model.training` inside the function.",
+        "A batch of nothing but ships is normalized with the mean of ships. Which mode "
+        "uses the running mean instead?",
+        "`model.eval()` before the loop, and `torch.no_grad()` around it.",
     ],
 )
-def fair_shares(attempt: object) -> str:
-    """Try a function that shares indices out among processes."""
-    call = "my_share(num_examples, num_processes, rank)"
-    several = random.randint(4, 9)
-    cases = [
-        (10, 3),
-        (several * random.randint(5, 20), several),
-        (several * random.randint(5, 20) + random.randint(2, several - 1), several),
-        (3, 5),
-    ]
-    for n, k in cases:
-        shares = []
-        for rank in range(k):
-            tried = f"my_share({n}, {k}, {rank})"
-            found = attempted(attempt, call, n, k, rank, tried=tried)
-            shares.append(_indices(returned(found, call), n, tried))
-        _judge_shares(shares, n, k)
-    return "Every index once, and no share larger than another by more than one."
-
-
-def _indices(found: object, n: int, tried: str) -> list[int]:
-    """Return a share as a list of whole numbers."""
-    if not isinstance(found, Iterable) or isinstance(found, str | dict):
-        raise Wrong(f"`{tried}` should return indices, but returns {describe(found)}.")
-    values = attempted(lambda: list(islice(found, 10 * n)), f"list({tried})")
-    numbers = [number(value, "an index") for value in values]
-    for value in numbers:
-        if value != int(value) or not 0 <= value < n:
-            raise Wrong(
-                f"`{tried}` holds {value:g}. The indices of {n} digits are 0 to "
-                f"{n - 1}."
-            )
-    return [int(value) for value in numbers]
-
-
-def _judge_shares(shares: list[list[int]], n: int, k: int) -> None:
-    """See whether every index is in one share, and all shares are about as large."""
-    text = f"Of {n} digits for {k} processes"
-    counts = Counter(index for share in shares for index in share)
-    again = sorted(index for index, count in counts.items() if count > 1)
-    if len(again) == n and all(len(share) == n for share in shares):
-        raise Wrong(f"{text}, every process gets all. Each should get its own.")
-    if again:
+def accuracy_in_any_order(attempt: object) -> str:
+    """Try a function that measures a network with batch normalization."""
+    call = "my_accuracy_of(model, images, labels)"
+    # A prime: no mean over batches is by chance the share of right answers.
+    n = random.choice([211, 223, 227, 229, 233, 239])
+    right = random.randint(int(0.7 * n), int(0.9 * n))
+    answers = torch.randint(5, (n,)).sort().values  # sorted, and only five classes
+    labels = answers.clone()
+    wrong = torch.randperm(n)[right:]
+    labels[wrong] = (answers[wrong] + torch.randint(1, 10, (len(wrong),))) % 10
+    model = _Colors()
+    images = model.draw(answers)
+    model = model.to(choose_device()).train()
+    tried = (
+        f"a network in training mode that reads {right} of {n} pictures when it is "
+        "evaluated"
+    )
+    found = returned(attempted(attempt, call, model, images, labels, tried=tried), call)
+    share = number(found, call)
+    if any(model.norm.modes):
         raise Wrong(
-            f"{text}, {len(again)} are given out more than once, such as {again[0]}. "
-            "An accuracy would count them more than once."
+            "The network is still in training mode when it is measured: batch "
+            f"normalization takes the mean of each batch. The result is {share:.1%}, "
+            f"and should be {right / n:.1%}."
         )
-    missing = sorted(set(range(n)) - set(counts))
-    if missing:
-        raise Wrong(f"{text}, nobody gets {len(missing)}, such as {missing[-1]}.")
-    sizes = sorted(map(len, shares))
-    if sizes[-1] - sizes[0] > 1:
+    if abs(share - right / n) < 1e-6:
+        return f"{right} of {n}, in whatever order they come."
+    text = f"It was tried with {tried}: {right / n:.2%}. Yours is {share:.2%}."
+    if abs(share - 100 * right / n) < 0.01:
+        raise Wrong("Give the accuracy as a share between 0 and 1, not in percent.")
+    if abs(share - right) < 0.01:
+        raise Wrong(f"{right} is the number of right answers. Divide by all pictures.")
+    if abs(share - (1 - right / n)) < 1e-5:
+        raise Wrong("This is the share of wrong answers.")
+    if abs(share - right / n) < 0.3:
         raise Wrong(
-            f"{text}, one gets {sizes[-1]} and another {sizes[0]}. All wait for the "
-            "one with the most: let the shares differ by one at most."
+            f"{text} Near, but not the same: is it a mean over the batches? The last "
+            "one is smaller. Count, then divide once."
         )
+    raise Wrong(text)
 
 
 # Exercise 4 ---------------------------------------------------------------------
 
 
+class _OneSided(nn.Module):
+    """A network to which a picture and its mirror image are two things."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, kernel_size=5, stride=4)
+        self.norm = _NotingNorm(8)
+        self.fc = nn.Linear(8 * 7 * 7, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.relu(self.norm(self.conv(images)))
+        return 10 * self.fc(x.flatten(start_dim=1))
+
+
+def _mirror_case(
+    count: int, device: torch.device
+) -> tuple[_OneSided, Tensor, Tensor, dict[str, Tensor]]:
+    """Return a network, pictures, the right answers and several wrong ones.
+
+    No right answer hangs on rounding, and each list of wrong ones differs from
+    the right one in several places.
+    """
+    while True:
+        model = _OneSided().to(device).eval()
+        images = torch.randn(3 * count, 3, 32, 32)
+        with torch.no_grad():
+            seen, mirrored, upside_down = (
+                model(flipped.to(device)).cpu()
+                for flipped in (images, images.flip(3), images.flip(2))
+            )
+        best = (seen + mirrored).topk(2, dim=1).values
+        clear = (best[:, 0] - best[:, 1] > 0.05).nonzero().flatten()[:count]
+        wrong = {
+            "once": seen,
+            "mirrored": mirrored,
+            "upside down": seen + upside_down,
+            "probabilities": seen.softmax(dim=1) + mirrored.softmax(dim=1),
+            "difference": seen - mirrored,
+        }
+        said = {name: logits[clear].argmax(dim=1) for name, logits in wrong.items()}
+        expected = (seen + mirrored)[clear].argmax(dim=1)
+        apart = min(int((other != expected).sum()) for other in said.values())
+        if len(clear) == count and apart >= 3:
+            model.norm.modes.clear()
+            return model, images[clear], expected, said
+
+
 @exercise(
     "09.4",
     hints=[
-        "In `__init__`, move every tensor of `dataset.tensors` to the device and keep "
-        "it.",
-        "In `__iter__`: `torch.randperm(n, device=device).split(batch_size)` gives the "
-        "indices of one batch after the other.",
-        "`yield` a pair for each: the images and the labels at these indices. The last "
-        "batch may be smaller, and `__len__` counts it.",
+        "`images.flip(3)` mirrors each picture: the last axis holds its columns.",
+        "Put the network in evaluation mode. Then add the logits of the pictures and "
+        "those of their mirror images.",
+        "The class with the largest sum: `.argmax(dim=1)`. Cut many pictures into "
+        "parts with `.split`.",
     ],
 )
-def loader_on_the_device(attempt: object) -> str:
-    """Try a loader with digits that are numbered in pixels and labels."""
-    device = choose_device()
-    size = random.randint(8, 16)
-    n = size * random.randint(5, 9) + random.randint(1, size - 1)
-    numbers = torch.arange(1, n + 1)
-    pixels = numbers.float().view(-1, 1, 1, 1).expand(n, 1, 28, 28).clone()
-    dataset = TensorDataset(pixels, numbers)
-    call = "MyDeviceBatches(dataset, batch_size, device)"
-    tried = f"{n} digits in batches of {size}"
-    loader = attempted(attempt, call, dataset, size, device, tried=tried)
-    loader = returned(loader, call)
-    count = attempted(lambda: len(loader), "len(loader)", tried=tried)  # type: ignore[arg-type]
-    if count != math.ceil(n / size):
+def looking_twice(attempt: object) -> str:
+    """Try a function that asks a network about pictures and their mirror images."""
+    call = "my_predict_twice(model, images)"
+    device, count = choose_device(), random.randint(90, 110)
+    model, images, expected, wrong = _mirror_case(count, device)
+    tried = f"a network in training mode and images of shape {tuple(images.shape)}"
+    found = returned(attempted(attempt, call, model.train(), images, tried=tried), call)
+    classes = as_tensor(found, call)
+    if any(model.norm.modes):
         raise Wrong(
-            f"With {tried}, `len(loader)` should be {math.ceil(n / size)}, but is "
-            f"{count}. The last batch is smaller, and counts."
+            "The network is in training mode: what it says of a picture depends on the "
+            "others in the batch. `model.eval()`"
         )
-    first = _epoch(loader, n, size, device)
-    _judge_epoch(first, n)
-    second = _epoch(loader, n, size, device)
-    if not len(second):
-        raise Wrong("In the second epoch nothing comes. Begin anew in `__iter__`.")
-    _judge_epoch(second, n)
-    if torch.equal(first, second):
-        raise Wrong(
-            "Two epochs have the same order. Draw a new one each time, in `__iter__`."
-        )
-    dataset.tensors = tuple(torch.zeros_like(t) for t in dataset.tensors)
-    with suppress(Wrong):
-        if _epoch(loader, n, size, device).any():
-            return "Every digit once, in a new order each time, and nothing travels."
+    if classes.shape == (count, 10):
+        raise Wrong("It returns ten logits for each picture. Take their `argmax`.")
+    classes = as_tensor(classes, call, (count,)).double()
+    if torch.equal(classes, expected.double()):
+        return "Both sides are heard."
+    remarks = {
+        "once": "These are the answers to the pictures alone, without the mirror.",
+        "mirrored": "These are the answers to the mirror images alone.",
+        "upside down": "Axis 2 holds the rows: this turns pictures upside down. Mirror "
+        "the columns.",
+        "probabilities": "This adds probabilities. Asked is the sum of the logits.",
+        "difference": "This subtracts the logits of one from those of the other.",
+    }
+    for name, remark in remarks.items():
+        if torch.equal(classes, wrong[name].double()):
+            raise Wrong(remark)
+    off = int((classes != expected.double()).sum())
     raise Wrong(
-        "In each epoch it fetches from `dataset` again. Move the tensors to the "
-        "device once, in `__init__`, and keep those."
+        f"Of {count} answers, {off} are not the class with the largest sum of both "
+        "logits."
     )
-
-
-def _epoch(loader: object, n: int, size: int, device: torch.device) -> Tensor:
-    """Return the labels of one epoch, after a look at each batch."""
-    read = "for images, labels in loader"
-    batches = attempted(lambda: list(islice(iter(loader), 10 * n)), read)  # type: ignore[call-overload]
-    labels = [_judge_batch(batch, size, device) for batch in batches]
-    small = [len(some) for some in labels[:-1] if len(some) != size]
-    if small:
-        raise Wrong(f"A batch that is not the last has {small[0]} digits, not {size}.")
-    return torch.cat(labels) if labels else torch.zeros(0)
-
-
-def _judge_batch(batch: object, size: int, device: torch.device) -> Tensor:
-    """Return a batch's labels, on the CPU, if the batch is sound."""
-    images, labels = sequence(batch, "a batch", 2)
-    for what, tensor, ndim in (("images", images, 4), ("labels", labels, 1)):
-        if not isinstance(tensor, Tensor):
-            raise Wrong(f"The {what} of a batch are {describe(tensor)}.")
-        if tensor.device.type != device.type:
-            raise Wrong(
-                f"The {what} of a batch are on {tensor.device.type}, not on "
-                f"{device.type}."
-            )
-        if tensor.ndim != ndim:
-            raise Wrong(
-                f"The {what} of a batch have the shape {tuple(tensor.shape)}. "
-                "Expected are (batch, 1, 28, 28) and (batch,)."
-            )
-    if len(images) != len(labels):
-        raise Wrong(f"A batch has {len(images)} images and {len(labels)} labels.")
-    if len(labels) > size:
-        raise Wrong(f"A batch has {len(labels)} digits. {size} were asked for.")
-    if not torch.equal(images[:, 0, 0, 0].cpu().long(), labels.cpu().long()):
-        raise Wrong(
-            "Images and labels of a batch do not belong together. One order for both."
-        )
-    return labels.cpu()
-
-
-def _judge_epoch(labels: Tensor, n: int) -> None:
-    """See whether every digit came once, and not in the order of the data."""
-    different = len(labels.unique())
-    if different < n:
-        raise Wrong(
-            f"In one epoch {n - different} of {n} digits never come."
-            + (" Others come twice." if len(labels) > different else "")
-        )
-    if len(labels) > n:
-        raise Wrong(f"In one epoch {n} digits come {len(labels)} times in all.")
-    if torch.equal(labels, torch.arange(1, n + 1)):
-        raise Wrong("The digits come in the order of the data: shuffle them.")

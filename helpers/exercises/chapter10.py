@@ -1,27 +1,25 @@
-"""Chapter 10: a museum of mistakes."""
+"""Chapter 10: the GPU."""
 
-import copy
 import math
 import random
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
-from helpers.data import MNIST_MEAN, MNIST_STD
+from helpers.device import choose_device
 from helpers.exercises._answers import (
-    as_tensor,
     attempted,
     describe,
-    judge_ending,
-    logits_of,
-    mapping,
-    network,
     number,
     returned,
+    same,
     sequence,
 )
-from helpers.exercises._digits import some_digits
 from helpers.exercises._registry import Wrong, exercise
 
 # Exercise 1 ---------------------------------------------------------------------
@@ -30,37 +28,47 @@ from helpers.exercises._registry import Wrong, exercise
 @exercise(
     "10.1",
     hints=[
-        "The first softmax can at best give 1 to the right class and 0 to all others. "
-        "The loss takes these for logits.",
-        "Its softmax then gives the right class e / (e + K - 1). The loss is minus the "
-        "logarithm of that.",
+        "A step takes a fixed time and, for each picture, a little more. From 1 to 16 "
+        "pictures only the second part grows.",
+        "From 1 to 16 it grows by 15 pictures: each takes `(of_16 - of_1) / 15`.",
+        "What is left of `of_1` without its one picture is the fixed time.",
     ],
 )
-def floor_of_the_loss(attempt: object) -> str:
-    """Try a function that returns the lowest loss that two softmaxes allow."""
-    call = "my_floor(num_classes)"
-    for classes in (10, 100, random.randint(3, 9), random.randint(101, 1000)):
-        certain = F.one_hot(torch.tensor([1]), classes).double()
-        truth = F.cross_entropy(certain, torch.tensor([1])).item()
-        tried = f"{classes} classes"
-        found = attempted(attempt, call, classes, tried=tried)
+def seconds_of_a_step(attempt: object) -> str:
+    """Try a function that predicts the seconds of a step from two measurements."""
+    call = "my_seconds(batch_size, of_1, of_16)"
+    for _ in range(3):
+        fixed = random.uniform(0.002, 0.02)
+        each = fixed * random.uniform(0.1, 0.5)
+        size = random.randint(20, 300)
+        of_1, of_16 = fixed + each, fixed + 16 * each
+        truth = fixed + size * each
+        tried = f"batch_size={size}, of_1={of_1:.5f}, of_16={of_16:.5f}"
+        found = attempted(attempt, call, size, of_1, of_16, tried=tried)
         found = number(returned(found, call), call)
-        if abs(found - truth) < 1e-3:
+        if math.isclose(found, truth, rel_tol=1e-4):
             continue
+        slope = (of_16 - of_1) / 16
         remarks = {
-            math.log(classes): "That is the loss of guessing.",
-            math.log(1 + classes / math.e): "One of the K classes is the right one; "
-            "K - 1 are not.",
-            math.log(1 + 9 / math.e): "That is the floor for 10 classes.",
-            -truth: "The sign is wrong.",
-            math.log(math.e + classes - 1): "Divide by e, the part of the right class.",
+            of_1 + size * each: "The step with one picture is not the fixed part: it "
+            "holds a picture, too.",
+            of_1 + (size - 1) * slope: "From 1 to 16 are 15 pictures more, not 16.",
+            of_1 + size * slope: "From 1 to 16 are 15 pictures more, not 16. And the "
+            "step with one picture holds a picture.",
+            size * of_1: "This is as if every picture had a step of its own. The fixed "
+            "part is there once a step.",
+            size * of_16 / 16: "This takes the whole step for the pictures' part. The "
+            "fixed part does not grow with the batch.",
+            size * each: "The fixed part is missing.",
+            fixed + each: "This is the step with one picture.",
+            1_000 * truth: "Give seconds, not milliseconds.",
         }
-        remark = next((r for v, r in remarks.items() if abs(found - v) < 1e-3), "")
+        near = (r for v, r in remarks.items() if math.isclose(found, v, rel_tol=1e-4))
         raise Wrong(
-            f"For {tried}, the floor should be {truth:.4f}, but is {found:.4f}. "
-            f"{remark}".rstrip()
+            f"With {tried}, a straight line leads to {truth:.5f} seconds. Yours are "
+            f"{found:.5f}. {next(near, '')}".rstrip()
         )
-    return "It agrees with F.cross_entropy."
+    return "It lies on the straight line through both measurements."
 
 
 # Exercise 2 ---------------------------------------------------------------------
@@ -69,199 +77,227 @@ def floor_of_the_loss(attempt: object) -> str:
 @exercise(
     "10.2",
     hints=[
-        "Read the function from the top and hold each line against the checklist. One "
-        "mistake is in the network, one in the loop, one in the measuring.",
-        "Logits go into F.cross_entropy. Old gradients are forgotten before new ones "
-        "are computed. Validation digits are normalized as those of training.",
+        "In `__init__`, move every tensor of `dataset.tensors` to the device and keep "
+        "it.",
+        "In `__iter__`: `torch.randperm(n, device=device).split(batch_size)` gives the "
+        "indices of one batch after the other.",
+        "`yield` a pair for each: the images and the labels at these indices. The last "
+        "batch may be smaller, and `__len__` counts it.",
     ],
 )
-def three_mistakes_mended(attempt: object) -> str:
-    """Measure a mended network and compare with the accuracy claimed for it."""
-    pair = sequence(attempt, "(my_model, my_accuracy)", 2)
-    model = network(pair[0], "my_model").eval()
-    claim = number(pair[1], "my_accuracy")
-    if not 0 <= claim <= 1:
-        raise Wrong(f"`my_accuracy` is {claim:.3g}. Give a share between 0 and 1.")
-    pixels, labels = some_digits(3_000)
-    shares = []
-    for images in ((pixels - MNIST_MEAN) / MNIST_STD, pixels):
-        with torch.no_grad():
-            logits = logits_of(model, images, "my_model").cpu()
-        judge_ending(logits, "my_model")
-        shares.append((logits.argmax(dim=1) == labels).double().mean().item())
-    measured = max(shares)
-    if measured < 0.85:
+def loader_on_the_device(attempt: object) -> str:
+    """Try a loader with digits that are numbered in pixels and labels."""
+    device = choose_device()
+    size = random.randint(8, 16)
+    n = size * random.randint(5, 9) + random.randint(1, size - 1)
+    numbers = torch.arange(1, n + 1)
+    pixels = numbers.float().view(-1, 1, 1, 1).expand(n, 1, 28, 28).clone()
+    dataset = TensorDataset(pixels, numbers)
+    call = "MyDeviceBatches(dataset, batch_size, device)"
+    tried = f"{n} digits in batches of {size}"
+    loader = attempted(attempt, call, dataset, size, device, tried=tried)
+    loader = returned(loader, call)
+    count = attempted(lambda: len(loader), "len(loader)", tried=tried)  # type: ignore[arg-type]
+    if count != math.ceil(n / size):
         raise Wrong(
-            f"`my_model` reads {measured:.1%} of 3,000 digits; {claim:.1%} was "
-            "claimed. Over 85 % are possible. Do old gradients pile up? Was it "
-            "trained for three epochs?"
+            f"With {tried}, `len(loader)` should be {math.ceil(n / size)}, but is "
+            f"{count}. The last batch is smaller, and counts."
         )
-    if (
-        abs(claim - min(shares)) < abs(claim - measured)
-        and abs(claim - measured) > 0.04
-    ):
+    first = _epoch(loader, n, size, device)
+    _judge_epoch(first, n)
+    second = _epoch(loader, n, size, device)
+    if not len(second):
+        raise Wrong("In the second epoch nothing comes. Begin anew in `__iter__`.")
+    _judge_epoch(second, n)
+    if torch.equal(first, second):
         raise Wrong(
-            f"The network is mended: it reads {measured:.1%} of 3,000 digits. But it "
-            f"was measured on other pixels than it was trained on: {claim:.1%}."
+            "Two epochs have the same order. Draw a new one each time, in `__iter__`."
         )
-    if abs(claim - measured) > 0.04:
+    dataset.tensors = tuple(torch.zeros_like(t) for t in dataset.tensors)
+    with suppress(Wrong):
+        if _epoch(loader, n, size, device).any():
+            return "Every digit once, in a new order each time, and nothing travels."
+    raise Wrong(
+        "In each epoch it fetches from `dataset` again. Move the tensors to the "
+        "device once, in `__init__`, and keep those."
+    )
+
+
+def _epoch(loader: object, n: int, size: int, device: torch.device) -> Tensor:
+    """Return the labels of one epoch, after a look at each batch."""
+    read = "for images, labels in loader"
+    batches = attempted(lambda: list(islice(iter(loader), 10 * n)), read)  # type: ignore[call-overload]
+    labels = [_judge_batch(batch, size, device) for batch in batches]
+    small = [len(some) for some in labels[:-1] if len(some) != size]
+    if small:
+        raise Wrong(f"A batch that is not the last has {small[0]} digits, not {size}.")
+    return torch.cat(labels) if labels else torch.zeros(0)
+
+
+def _judge_batch(batch: object, size: int, device: torch.device) -> Tensor:
+    """Return a batch's labels, on the CPU, if the batch is sound."""
+    images, labels = sequence(batch, "a batch", 2)
+    for what, tensor, ndim in (("images", images, 4), ("labels", labels, 1)):
+        if not isinstance(tensor, Tensor):
+            raise Wrong(f"The {what} of a batch are {describe(tensor)}.")
+        if tensor.device.type != device.type:
+            raise Wrong(
+                f"The {what} of a batch are on {tensor.device.type}, not on "
+                f"{device.type}."
+            )
+        if tensor.ndim != ndim:
+            raise Wrong(
+                f"The {what} of a batch have the shape {tuple(tensor.shape)}. "
+                "Expected are (batch, 1, 28, 28) and (batch,)."
+            )
+    if len(images) != len(labels):
+        raise Wrong(f"A batch has {len(images)} images and {len(labels)} labels.")
+    if len(labels) > size:
+        raise Wrong(f"A batch has {len(labels)} digits. {size} were asked for.")
+    if not torch.equal(images[:, 0, 0, 0].cpu().long(), labels.cpu().long()):
         raise Wrong(
-            f"`my_model` reads {measured:.1%} of 3,000 digits, but `my_accuracy` is "
-            f"{claim:.1%}."
+            "Images and labels of a batch do not belong together. One order for both."
         )
-    return f"It reads {measured:.1%} of 3,000 other digits."
+    return labels.cpu()
+
+
+def _judge_epoch(labels: Tensor, n: int) -> None:
+    """See whether every digit came once, and not in the order of the data."""
+    different = len(labels.unique())
+    if different < n:
+        raise Wrong(
+            f"In one epoch {n - different} of {n} digits never come."
+            + (" Others come twice." if len(labels) > different else "")
+        )
+    if len(labels) > n:
+        raise Wrong(f"In one epoch {n} digits come {len(labels)} times in all.")
+    if torch.equal(labels, torch.arange(1, n + 1)):
+        raise Wrong("The digits come in the order of the data: shuffle them.")
 
 
 # Exercise 3 ---------------------------------------------------------------------
 
-SUSPECTS = ["right", "softmax", "ReLU", "mixed"]
+
+class _Watched(nn.Module):
+    """A linear network that notes what passes through it forward and backward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(784, 10)
+        self.largest = 0  # of the batches
+        self.waiting, self.most_waiting = 0, 0  # graphs without their backward pass
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.fc(images.flatten(start_dim=1))
+        self.largest = max(self.largest, len(images))
+        if logits.requires_grad:
+            self.waiting += 1
+            self.most_waiting = max(self.most_waiting, self.waiting)
+            logits.register_hook(self.passed)
+        return logits
+
+    def passed(self, gradient: Tensor) -> None:
+        """Note that a graph has had its backward pass."""
+        self.waiting -= 1
+
+
+def _gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the gradient of a batch's mean loss."""
+    loss = F.cross_entropy(model(images), labels)
+    return _flat(torch.autograd.grad(loss, list(model.parameters())))
+
+
+def _flat(tensors: Iterable[Tensor]) -> Tensor:
+    """Return tensors as one vector on the CPU."""
+    return torch.cat([t.detach().flatten().cpu() for t in tensors])
+
+
+def _near(found: Tensor, expected: Tensor) -> bool:
+    """Tell whether gradients are equal, measured by the largest of them."""
+    scale = expected.abs().max()
+    return same(found / scale, expected / scale, 1e-3)
 
 
 @exercise(
     "10.3",
     hints=[
-        "`learn(model, TensorDataset(*one_batch), 200)` trains 200 steps and returns "
-        "200 losses.",
-        "`nn.Sequential(small_net(), nn.Softmax(dim=1))` has a softmax at its end.",
-        "Make a new network for each.",
+        "`model.zero_grad()` throws away the gradients of all parts before. When "
+        "should it be called?",
+        "`backward()` adds. Four means add up to four times the mean.",
+        "Once: `model.zero_grad()`. Then for each part: `(loss / "
+        "num_parts).backward()`.",
     ],
 )
-def one_batch_by_heart(attempt: object) -> str:
-    """Judge the losses of four networks by what must hold of them."""
-    answers = mapping(attempt, "my_losses", SUSPECTS)
-    final = {}
-    for name, losses in answers.items():
-        what = f'my_losses["{name}"]'
-        curve = as_tensor(losses, what, (200,)).double()
-        if not torch.isfinite(curve).all() or (curve < 0).any():
-            raise Wrong(f"`{what}` has losses that are negative or no numbers.")
-        if not 1.5 < curve[0] < 3.5:
+def gathered_gradient(attempt: object) -> str:
+    """Try a function that gathers a gradient over the parts of a batch."""
+    call = "my_gather(model, images, labels, num_parts)"
+    device = choose_device()
+    for size, num_parts in ((64, 4), (60, 3)):
+        model = _Watched().to(device)
+        images = torch.randn(size, 1, 28, 28, device=device)
+        labels = torch.randint(10, (size,), device=device)
+        old = [torch.randn_like(p) for p in model.parameters()]
+        before = [p.detach().clone() for p in model.parameters()]
+        whole = _gradient(model, images, labels)
+        part = size // num_parts
+        last = _gradient(model, images[-part:], labels[-part:])
+        model.largest = model.most_waiting = 0
+        for p, gradient in zip(model.parameters(), old, strict=True):
+            p.grad = gradient.clone()
+        tried = f"{size} digits in {num_parts} parts"
+        attempted(attempt, call, model, images, labels, num_parts, tried=tried)
+        parameters = list(model.parameters())
+        if any(not torch.equal(p, b) for p, b in zip(parameters, before, strict=True)):
+            raise Wrong("It changes the weights. That is the optimizer's part.")
+        _judge_gathered(model, whole, last, _flat(old), num_parts)
+        if model.largest > part:
             raise Wrong(
-                f"`{what}` begins at {curve[0]:.2f}. A fresh network begins near "
-                "ln 10 = 2.30."
+                f"The gradient is right, but the network got {model.largest} digits at "
+                f"once. In {num_parts} parts it should never get more than {part}."
             )
-        final[name] = curve[-1].item()
-    floor = math.log(1 + 9 / math.e)
-    if final["right"] > 0.1:
-        raise Wrong(
-            f"The right network ends at {final['right']:.2f}. It can learn 64 digits "
-            "by heart: below 0.1 in 200 steps."
-        )
-    if final["softmax"] < floor - 1e-3:
-        raise Wrong(
-            f"With a softmax at the end, no loss can be below ln(1 + 9/e) = "
-            f"{floor:.2f}, but yours ends at {final['softmax']:.2f}. "
-            "Is there a softmax?"
-        )
-    for name in ("ReLU", "mixed"):
-        if final[name] < 0.2:
+        if model.most_waiting > 1:
             raise Wrong(
-                f"The network with {name} ends at {final[name]:.2f}, as if nothing "
-                "were wrong with it. "
-                + (
-                    "Is it `small_net(seed=1)`, with the ReLU after its last layer?"
-                    if name == "ReLU"
-                    else "Do the digits come in a new order in each step?"
-                )
+                "The gradient is right, but the outputs of all parts are kept until "
+                "the end. Call `backward()` after each part: it lets them go."
             )
-    return "Only the right network learns the batch by heart."
+    return "The gradient of the whole batch, and memory for one part at a time."
 
 
-# Exercise 4 ---------------------------------------------------------------------
-
-
-def _small(*end: nn.Module, outputs: int = 10) -> nn.Sequential:
-    layers = (nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, outputs))
-    return nn.Sequential(*layers, *end)
-
-
-class _Mixing(nn.Module):
-    """Flattens to the right shape, with the pixels of the images mixed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = _small()[1:]
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images.reshape(784, -1).T)
-
-
-class _WithDropout(nn.Module):
-    """A sound network whose answers differ each time in training mode."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.drop = nn.Conv2d(1, 6, 5), nn.Dropout(0.5)
-        self.fc = nn.Linear(6 * 6 * 6, 10)
-        with torch.no_grad():  # for a first loss near ln 10, whatever the seed
-            self.fc.weight *= 0.3
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = F.max_pool2d(F.relu(self.conv(images)), 4)
-        return self.fc(self.drop(x.flatten(start_dim=1)))
-
-
-@exercise(
-    "10.4",
-    hints=[
-        "Begin with an empty list and append a text for each thing that is wrong. Put "
-        "the network in evaluation mode, or dropout looks like mixing.",
-        "Sound images have a mean near 0 and a standard deviation near 1. Labels are "
-        "int64 of shape (batch,). A first loss is near ln 10.",
-        "The optimizer's parameters: `{id(p) for group in optimizer.param_groups for "
-        "p in group['params']}`. They must be those of `model.parameters()`.",
-    ],
-)
-def inspector(attempt: object) -> str:
-    """Try an inspector on sound and on broken set-ups."""
-    pixels, labels = some_digits(64)
-    images = (pixels - MNIST_MEAN) / MNIST_STD
-    sound = _small()
-    loud = copy.deepcopy(sound)
-    with torch.no_grad():
-        loud[-1].get_parameter("weight").mul_(60)
-    cases = [
-        ("a sound set-up", True, sound, images, labels, sound),
-        ("a sound network with dropout", True, _WithDropout(), images, labels, None),
-        ("a sound set-up, 32 digits", True, sound, images[:32], labels[:32], sound),
-        ("images from 0 to 255", False, sound, 255 * pixels, labels, sound),
-        ("labels of shape (64, 1)", False, sound, images, labels[:, None], sound),
-        ("labels that are floats", False, sound, images, labels.float(), sound),
-        ("logits of shape (64, 1)", False, _small(outputs=1), images, labels, None),
-        ("softmax at the end", False, _small(nn.Softmax(dim=1)), images, labels, None),
-        ("ReLU at the end", False, _small(nn.ReLU()), images, labels, None),
-        ("a first loss far from ln 10", False, loud, images, labels, None),
-        ("mixed images", False, _Mixing(), images, labels, None),
-        ("the optimizer of another network", False, sound, images, labels, _small()),
-    ]
-    complaints = [_inspected(attempt, *case) for case in cases]
-    if any(complaints):
-        raise Wrong("\n".join(filter(None, complaints)))
-    return f"{len(cases)} set-ups, and a true word on each."
-
-
-def _inspected(
-    attempt: object,
-    name: str,
-    is_sound: bool,
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    owner: nn.Module | None,
-) -> str:
-    """Say what is wrong with an inspector's word on one set-up; "" if nothing is."""
-    owner = owner or model
-    optimizer = torch.optim.SGD(owner.parameters(), lr=0.01)
-    call = "my_complaints(model, images, labels, optimizer)"
-    tried = name
-    found = attempted(
-        attempt, call, model.train(), images, labels, optimizer, tried=tried
-    )
-    found = returned(found, call)
-    if not isinstance(found, list | tuple | set):
-        raise Wrong(f"`{call}` should return a list, but returns {describe(found)}.")
-    if is_sound and found:
-        return f"It complains of {name}: {', '.join(map(str, found))[:200]}"
-    if not is_sound and not found:
-        return f"It finds nothing wrong with {name}."
-    return ""
+def _judge_gathered(
+    model: _Watched, whole: Tensor, last: Tensor, old: Tensor, num_parts: int
+) -> None:
+    """Compare the gradients that a network is left with to what should be there."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    if len(gradients) < len(list(model.parameters())):
+        raise Wrong("Afterwards the parameters have no gradients.")
+    found = _flat(gradients)
+    if _near(found, whole):
+        return
+    if not model.largest:
+        raise Wrong("The network is never called.")
+    if _near(found, old):
+        raise Wrong("The gradients are those from before. Is `backward()` called?")
+    if _near(found, last):
+        raise Wrong("Only the last part is left: the others are forgotten.")
+    if _near(found, last / num_parts):
+        raise Wrong(
+            "The parts are divided by their number, but only the last is left: the "
+            "others are forgotten."
+        )
+    if _near(found, num_parts * whole):
+        raise Wrong(
+            f"The gradient is {num_parts} times too large: it is the sum of "
+            f"{num_parts} means. Divide each part's loss by their number."
+        )
+    if _near(found, whole + old) or _near(found, num_parts * whole + old):
+        raise Wrong(
+            "It still holds the gradients from before. Forget them once, before the "
+            "first part."
+        )
+    ratio = (found @ whole / (whole @ whole)).item()
+    if _near(found, ratio * whole):
+        raise Wrong(
+            f"The gradient is {ratio:.3g} times that of the whole batch. Is each "
+            "part's loss a mean, divided once by the number of parts?"
+        )
+    raise Wrong("The gradient is not that of the whole batch, nor of one of its parts.")

@@ -1,4 +1,4 @@
-"""Measure the figures that chapters 9 and 11 quote, side by side, on this machine.
+"""Measure the figures that chapters 10, 11 and 13 quote, side by side, on this machine.
 
 ``python tests/benchmarks/run.py`` measures all parts; name some to measure only
 those. Each part has a file in results/, written after each run. A run that the

@@ -17,6 +17,8 @@ from helpers.exercises.quizzes import (
     chapter09,
     chapter10,
     chapter11,
+    chapter12,
+    chapter13,
 )
 from helpers.exercises.quizzes._question import Answer, Question
 
@@ -34,4 +36,6 @@ QUIZZES: dict[str, list[Question]] = {
     "09": chapter09.QUESTIONS,
     "10": chapter10.QUESTIONS,
     "11": chapter11.QUESTIONS,
+    "12": chapter12.QUESTIONS,
+    "13": chapter13.QUESTIONS,
 }

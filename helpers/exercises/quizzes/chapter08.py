@@ -1,117 +1,119 @@
-"""Quiz of chapter 8: photographs."""
+"""Quiz of chapter 8: checkpoints."""
 
 from helpers.exercises.quizzes._question import Answer, Question
 
 QUESTIONS = [
     Question(
-        "How many parameters does this layer have?",
+        "A run with Adam goes on from a file that holds the weights only. What does "
+        "the loss do?",
         [
             Answer(
-                "156",
-                "Not quite. That is 6 · 5 · 5 + 6, for a gray picture. A filter "
-                "reaches through all three channels, with numbers of its own for "
-                "each.",
+                "It goes on as before: the weights are all that was learned.",
+                "Not quite. It starts at the same height. But Adam had learned "
+                "something too: how large the gradients of each weight usually are.",
             ),
             Answer(
-                "456",
-                "Right. Six filters of 3 · 5 · 5 numbers make 450, and each has one "
-                "bias.",
+                "It jumps up within a few steps, and needs time to come down.",
+                "Right. To a new Adam every gradient looks as large as usual. So each "
+                "weight moves by about the full learning rate, where it should hardly "
+                "move.",
                 right=True,
             ),
             Answer(
-                "468",
-                "Not quite. The weights are right, 450. But a filter has one bias, "
-                "and not one for each channel that it reads.",
-            ),
-        ],
-        code="nn.Conv2d(3, 6, kernel_size=5)",
-    ),
-    Question(
-        "You go from batches of 4 to batches of 64, keep the learning rate, and train "
-        "for as many epochs. What happens?",
-        [
-            Answer(
-                "Each epoch is faster, but the network gets less far.",
-                "Right. It takes a sixteenth of the steps, each about as long as "
-                "before. The gradient is less noisy, so you may multiply the learning "
-                "rate by 16, too.",
-                right=True,
-            ),
-            Answer(
-                "Each epoch is faster, and the network gets as far as before.",
-                "Not quite. It is faster. But it takes a sixteenth of the steps, and "
-                "nothing makes them longer.",
-            ),
-            Answer(
-                "The training diverges, because the batches are too large.",
-                "No. Steps that are too long make a training diverge. These are as "
-                "long as before, and point in a steadier direction.",
+                "It starts again from where an untrained network stands.",
+                "No. The weights are there, and with them the answers. What is "
+                "missing is the optimizer's memory.",
             ),
         ],
     ),
     Question(
-        "A network with batch normalization gives the same photograph other logits, "
-        "depending on which photographs come with it. What was forgotten?",
+        "After each epoch you call `torch.save(state, path)`, always with the same "
+        "path. The power fails during the fifth call. What do you have?",
         [
             Answer(
-                "`torch.no_grad()`",
-                "No. It saves memory and time, and changes no answer.",
+                "Half a file, and nothing else",
+                "Right. The old file was emptied before the new one was written. "
+                "Write under another name and rename, and the name always belongs to "
+                "a whole file.",
+                right=True,
             ),
             Answer(
-                "A seed",
-                "No. Nothing is random here: the same company gives the same logits. "
-                "What changes them is the mean of the batch.",
+                "The checkpoint of the fourth epoch",
+                "No. It would be there if the new one had been written under another "
+                "name. Under the same name, the old file is emptied first.",
             ),
             Answer(
-                "`model.eval()`",
-                "Right. In training mode each channel is normalized by the batch that "
-                "is there. In evaluation mode it uses the running figures, and "
-                "strangers no longer matter.",
+                "The checkpoint of the fifth epoch: the operating system finishes "
+                "writing.",
+                "No. It does so if your *program* dies. If the power fails, the "
+                "operating system is gone as well.",
+            ),
+        ],
+    ),
+    Question(
+        "On an old drive, one bit of one weight in a checkpoint has flipped. What "
+        "would notice it?",
+        [
+            Answer(
+                "`load_state_dict`",
+                "No. It compares names and shapes, and those are as they were. Any "
+                "number is welcome to it.",
+            ),
+            Answer(
+                "`weights_only=True`",
+                "No. It watches that nothing but data is built from the file. A wrong "
+                "number is data, too.",
+            ),
+            Answer(
+                "A checksum, stored when the file was written",
+                "Right. It depends on every bit. Compute it again before loading, and "
+                "compare.",
                 right=True,
             ),
         ],
     ),
     Question(
-        "In a stack of 20 layers, each has a slope of 0.1. In a plain stack, a "
-        "gradient arrives at the bottom as 0.1 to the power of 20. What about layers "
-        "of the form `x + layer(x)`?",
+        "A run stopped after 40 of 75 batches. You set the generator of the order to "
+        "its state *at the stop*, and train on 35 batches of the loader. What happens "
+        "in this epoch?",
         [
             Answer(
-                "The same: the layers still have their slope of 0.1.",
-                "No. They have it, but the way around them has the slope 1, and the "
-                "two add up.",
+                "The same as without the stop: the generator's state is restored.",
+                "Not quite. The order was drawn at the *start* of the epoch. This "
+                "state is the one for the next epoch's order.",
             ),
             Answer(
-                "It arrives, as 1.1 to the power of 20: about 7 times as large.",
-                "Right. The slope of x + f(x) is 1 + 0.1. However small the slope of "
-                "f is, the 1 lets the gradient through.",
+                "Some digits come twice, others never.",
+                "Right. The loader draws a new order. Set the generator to its state "
+                "at the start of the epoch, and pass over 40 batches.",
                 right=True,
             ),
             Answer(
-                "It arrives unchanged: it passes along the shortcut only.",
-                "Not quite. It takes both ways, and they add up. Unchanged it would "
-                "be if the layers had a slope of 0, and then they could not learn.",
+                "All 4,800 digits come once, but in another order.",
+                "No. 40 batches come from one order and 35 from another. Nothing "
+                "keeps the second from repeating what the first had.",
             ),
         ],
     ),
     Question(
-        "In a race of three epochs, augmentation brings no better validation "
-        "accuracy. What do you conclude?",
+        "Somebody sends you `great-network.pt`. You only want to see which layers it "
+        "has, and will not run the network. Is `weights_only=False` safe for that?",
         [
             Answer(
-                "It does not help this network, so leave it out.",
-                "No. In the long race it closed a gap that was not there yet after "
-                "three epochs. A short race says what helps in a short race.",
+                "Yes, as long as you never call the network.",
+                "No. What the file asks for is called while it is *loaded*. Nobody "
+                "has to use the result.",
             ),
             Answer(
-                "Mirrored photographs have wrong labels.",
-                "No. A mirrored cat is a cat, and a mirrored truck a truck. With "
-                "digits it would be so.",
+                "Yes, because a `.pt` file holds tensors only.",
+                "No. The ending of a name promises nothing. `torch.save` writes a "
+                "pickle, and that can ask for any function.",
             ),
             Answer(
-                "The race may be too short to show what it is good for.",
-                "Right. It works against learning by heart, and after three epochs "
-                "there is little to work against. A longer race has to say.",
+                "No.",
+                "Right. A pickle is a list of instructions, and loading carries them "
+                "out. With `weights_only=True` you see the layers all the same, and "
+                "nothing else is called.",
                 right=True,
             ),
         ],

@@ -1,120 +1,117 @@
-"""Quiz of chapter 9: the GPU."""
+"""Quiz of chapter 9: photographs."""
 
 from helpers.exercises.quizzes._question import Answer, Question
 
 QUESTIONS = [
     Question(
-        "On a GPU you read the clock, compute `a @ a`, and read the clock again. The "
-        "result is wonderfully small. What did you measure?",
+        "How many parameters does this layer have?",
         [
             Answer(
-                "How fast the GPU multiplies",
-                "No. The call returns before the GPU is done, often before it begins. "
-                "Wait for it before you read the clock: synchronize.",
+                "156",
+                "Not quite. That is 6 · 5 · 5 + 6, for a gray picture. A filter "
+                "reaches through all three channels, with numbers of its own for "
+                "each.",
             ),
             Answer(
-                "How long it takes to write down an order",
-                "Right. The order goes into a queue, and your program goes on at "
-                "once. Synchronize at the start and at the end to time the work "
-                "itself.",
+                "456",
+                "Right. Six filters of 3 · 5 · 5 numbers make 450, and each has one "
+                "bias.",
                 right=True,
             ),
             Answer(
-                "More than a usual call takes: the first one has to warm up",
-                "Not quite. The first call is usually the slowest. But this time is "
-                "too short, and not too long.",
+                "468",
+                "Not quite. The weights are right, 450. But a filter has one bias, "
+                "and not one for each channel that it reads.",
+            ),
+        ],
+        code="nn.Conv2d(3, 6, kernel_size=5)",
+    ),
+    Question(
+        "You go from batches of 4 to batches of 64, keep the learning rate, and train "
+        "for as many epochs. What happens?",
+        [
+            Answer(
+                "Each epoch is faster, but the network gets less far.",
+                "Right. It takes a sixteenth of the steps, each about as long as "
+                "before. The gradient is less noisy, so you may multiply the learning "
+                "rate by 16, too.",
+                right=True,
+            ),
+            Answer(
+                "Each epoch is faster, and the network gets as far as before.",
+                "Not quite. It is faster. But it takes a sixteenth of the steps, and "
+                "nothing makes them longer.",
+            ),
+            Answer(
+                "The training diverges, because the batches are too large.",
+                "No. Steps that are too long make a training diverge. These are as "
+                "long as before, and point in a steadier direction.",
             ),
         ],
     ),
     Question(
-        "A training step takes 2 ms, plus 0.1 ms for each picture. A GPU computes "
-        "pictures ten times as fast. How long does a step with 4 pictures take there?",
+        "A network with batch normalization gives the same photograph other logits, "
+        "depending on which photographs come with it. What was forgotten?",
         [
             Answer(
-                "0.24 ms",
-                "No. That divides everything by ten. But the 2 ms are Python and "
-                "PyTorch starting operations, and they stay on the processor.",
+                "`torch.no_grad()`",
+                "No. It saves memory and time, and changes no answer.",
             ),
             Answer(
-                "2.04 ms",
-                "Right. 0.4 ms for the pictures become 0.04 ms, and the 2 ms stay. "
-                "With 400 pictures it would be 6 ms in place of 42: enlarge the "
-                "batch.",
-                right=True,
+                "A seed",
+                "No. Nothing is random here: the same company gives the same logits. "
+                "What changes them is the mean of the batch.",
             ),
             Answer(
-                "2.4 ms",
-                "Not quite. You may feel no difference, but the part of the pictures "
-                "does shrink, from 0.4 ms to 0.04.",
-            ),
-        ],
-    ),
-    Question(
-        "A network keeps its channels' means in the line below, in `__init__`. You "
-        "call `model.to(device)` for a GPU, and `images.to(device)`. What happens in "
-        "`forward`, at `images - self.mean`?",
-        [
-            Answer(
-                "It stops: two devices in one computation.",
-                "Right. A plain attribute stays behind, because the model does not "
-                "know about it. `register_buffer` would have made it move along.",
-                right=True,
-            ),
-            Answer(
-                "It works: the means have moved with the model.",
-                "No. Parameters and buffers move. A plain attribute does not, for the "
-                "model does not know about it.",
-            ),
-            Answer(
-                "It works, but the means are copied to the GPU in every step.",
-                "No. PyTorch does not move such a tensor on its own. It says that two "
-                "devices meet, and stops.",
-            ),
-        ],
-        code="self.mean = torch.full((3, 1, 1), 0.5)",
-    ),
-    Question(
-        "A weight of 1 is kept as `bfloat16`. A hundred steps add 0.001 each. What is "
-        "it then?",
-        [
-            Answer(
-                "1.1",
-                "No. That is what `float32` gives, nearly. In `bfloat16` the next "
-                "number after 1 is about 1.008, and each small step is lost.",
-            ),
-            Answer(
-                "About 1.008",
-                "Not quite. That is the next number after 1. But each single step is "
-                "rounded back to 1, so it never gets there.",
-            ),
-            Answer(
-                "1",
-                "Right. The next number after 1 is about 1.008, so each step of 0.001 "
-                "is rounded away. Mixed precision keeps the weights in `float32`.",
+                "`model.eval()`",
+                "Right. In training mode each channel is normalized by the batch that "
+                "is there. In evaluation mode it uses the running figures, and "
+                "strangers no longer matter.",
                 right=True,
             ),
         ],
     ),
     Question(
-        "You train in one process with batches of 64. Then you start the same program "
-        "with `torchrun` in two processes, each again with batches of 64. What does "
-        "it learn like?",
+        "In a stack of 20 layers, each has a slope of 0.1. In a plain stack, a "
+        "gradient arrives at the bottom as 0.1 to the power of 20. What about layers "
+        "of the form `x + layer(x)`?",
         [
             Answer(
-                "Like one process with batches of 64, in half the time",
-                "Not quite. Each process takes 64 digits, so a step takes 128. There "
-                "are half as many steps, and the learning rate may have to follow.",
+                "The same: the layers still have their slope of 0.1.",
+                "No. They have it, but the way around them has the slope 1, and the "
+                "two add up.",
             ),
             Answer(
-                "Like two networks that are averaged at the end",
-                "No. The gradients are averaged in *every* step, so the copies stay "
-                "the same all the time.",
+                "It arrives, as 1.1 to the power of 20: about 7 times as large.",
+                "Right. The slope of x + f(x) is 1 + 0.1. However small the slope of "
+                "f is, the 1 lets the gradient through.",
+                right=True,
             ),
             Answer(
-                "Like one process with batches of 128",
-                "Right. The averaged gradients of 64 and 64 are those of 128. Divide "
-                "the batch size by the number of processes, or adapt the learning "
-                "rate.",
+                "It arrives unchanged: it passes along the shortcut only.",
+                "Not quite. It takes both ways, and they add up. Unchanged it would "
+                "be if the layers had a slope of 0, and then they could not learn.",
+            ),
+        ],
+    ),
+    Question(
+        "In a race of three epochs, augmentation brings no better validation "
+        "accuracy. What do you conclude?",
+        [
+            Answer(
+                "It does not help this network, so leave it out.",
+                "No. In the long race it closed a gap that was not there yet after "
+                "three epochs. A short race says what helps in a short race.",
+            ),
+            Answer(
+                "Mirrored photographs have wrong labels.",
+                "No. A mirrored cat is a cat, and a mirrored truck a truck. With "
+                "digits it would be so.",
+            ),
+            Answer(
+                "The race may be too short to show what it is good for.",
+                "Right. It works against learning by heart, and after three epochs "
+                "there is little to work against. A longer race has to say.",
                 right=True,
             ),
         ],

@@ -1,122 +1,97 @@
-"""Quiz of chapter 10: mistakes."""
+"""Quiz of chapter 10: the GPU."""
 
 from helpers.exercises.quizzes._question import Answer, Question
 
 QUESTIONS = [
     Question(
-        "A network for ten classes reads 97 % of the digits, but its loss stays at "
-        "1.49. Where do you look?",
+        "On a GPU you read the clock, compute `a @ a`, and read the clock again. The "
+        "result is wonderfully small. What did you measure?",
         [
             Answer(
-                "At the learning rate: it must be too low.",
-                "No. With so low a rate the accuracy would be low too. Here the two "
-                "do not agree.",
+                "How fast the GPU multiplies",
+                "No. The call returns before the GPU is done, often before it begins. "
+                "Wait for it before you read the clock: synchronize.",
             ),
             Answer(
-                "At the number of epochs: the loss will come down.",
-                "No. There is a floor under it, at 1.461, and no number of epochs "
-                "gets below that.",
-            ),
-            Answer(
-                "At the end of the network: there may be a softmax.",
-                "Right. The loss applies softmax itself, so there would be two. Even "
-                "a perfect network then pays ln(1 + 9/e), which is 1.461.",
+                "How long it takes to write down an order",
+                "Right. The order goes into a queue, and your program goes on at "
+                "once. Synchronize at the start and at the end to time the work "
+                "itself.",
                 right=True,
+            ),
+            Answer(
+                "More than a usual call takes: the first one has to warm up",
+                "Not quite. The first call is usually the slowest. But this time is "
+                "too short, and not too long.",
             ),
         ],
     ),
     Question(
-        "You resume a run. The validation accuracy is 94.20 % before one more epoch, "
-        "and 94.20 % after it. What is likely?",
+        "A training step takes 2 ms, plus 0.1 ms for each picture. A GPU computes "
+        "pictures ten times as fast. How long does a step with 4 pictures take there?",
         [
             Answer(
-                "The optimizer holds the parameters of another network.",
-                "Right. Learning is never so still. Ask the optimizer: "
-                "`optimizer.param_groups` holds the very tensors that it adjusts.",
+                "0.24 ms",
+                "No. That divides everything by ten. But the 2 ms are Python and "
+                "PyTorch starting operations, and they stay on the processor.",
+            ),
+            Answer(
+                "2.04 ms",
+                "Right. 0.4 ms for the pictures become 0.04 ms, and the 2 ms stay. "
+                "With 400 pictures it would be 6 ms in place of 42: enlarge the "
+                "batch.",
                 right=True,
             ),
             Answer(
-                "The network has learned all that it can.",
-                "No. Even then a network moves a little with every batch. An accuracy "
-                "that is the same to the last digit has another cause.",
-            ),
-            Answer(
-                "Dropout was active while you measured.",
-                "No. Then you would read another number each time, and not the same "
-                "one.",
+                "2.4 ms",
+                "Not quite. You may feel no difference, but the part of the pictures "
+                "does shrink, from 0.4 ms to 0.04.",
             ),
         ],
     ),
     Question(
-        "This prints an accuracy of 640 %. `predictions` has the shape (64,). What is "
-        "wrong?",
+        "A network keeps its channels' means in the line below, in `__init__`. You "
+        "call `model.to(device)` for a GPU, and `images.to(device)`. What happens in "
+        "`forward`, at `images - self.mean`?",
         [
             Answer(
-                "The labels count from 1 in place of 0.",
-                "No. That would make nearly all predictions wrong, and the accuracy "
-                "low. It could not lift it above 100 %.",
-            ),
-            Answer(
-                "The labels are a column of shape (64, 1).",
-                "Right. Broadcasting compares each prediction with each label, 64 "
-                "times 64 of them. `labels.view(-1)` makes a row of the column.",
+                "It stops: two devices in one computation.",
+                "Right. A plain attribute stays behind, because the model does not "
+                "know about it. `register_buffer` would have made it move along.",
                 right=True,
             ),
             Answer(
-                "The loader returns some digits twice.",
-                "No. That would count some right answers twice, and some digits, too. "
-                "The share stays below 100 %.",
+                "It works: the means have moved with the model.",
+                "No. Parameters and buffers move. A plain attribute does not, for the "
+                "model does not know about it.",
+            ),
+            Answer(
+                "It works, but the means are copied to the GPU in every step.",
+                "No. PyTorch does not move such a tensor on its own. It says that two "
+                "devices meet, and stops.",
             ),
         ],
-        code='hits = (predictions == labels).sum()\nprint(f"{hits / len(labels):.0%}")',
+        code="self.mean = torch.full((3, 1, 1), 0.5)",
     ),
     Question(
-        "On the validation digits the mean loss is 0.2, and the accuracy 10 %. What "
-        "is the likeliest cause?",
+        "A weight of 1 is kept as `bfloat16`. A hundred steps add 0.001 each. What is "
+        "it then?",
         [
             Answer(
-                "The network has never been trained.",
-                "No. Its loss would be near 2.303. This loss belongs to a network "
-                "that reads most digits.",
+                "1.1",
+                "No. That is what `float32` gives, nearly. In `bfloat16` the next "
+                "number after 1 is about 1.008, and each small step is lost.",
             ),
             Answer(
-                "The network is overfitting.",
-                "No. Both numbers are from the same validation digits, and they "
-                "contradict each other. Overfitting would spoil both.",
+                "About 1.008",
+                "Not quite. That is the next number after 1. But each single step is "
+                "rounded back to 1, so it never gets there.",
             ),
             Answer(
-                "Predictions and labels come from two passes over a shuffled loader.",
-                "Right. A loss of 0.2 says that the network is fine. Each prediction "
-                "was compared with the label of another digit: take both from one "
-                "pass.",
+                "1",
+                "Right. The next number after 1 is about 1.008, so each step of 0.001 "
+                "is rounded away. Mixed precision keeps the weights in `float32`.",
                 right=True,
-            ),
-        ],
-    ),
-    Question(
-        "`images` has the shape (64, 1, 28, 28). Which line gives the first linear "
-        "layer one digit a row?",
-        [
-            Answer(
-                "`images.view(-1, 392)`",
-                "No. Each digit is cut into two rows, 128 in all. The loss will "
-                "complain that there are twice as many answers as labels.",
-            ),
-            Answer(
-                "`images.reshape(784, -1).T`",
-                "No. The shape is right, and the pixels are not: each row is made of "
-                "pixels of all 64 digits. No error will tell you.",
-            ),
-            Answer(
-                "`images.flatten(start_dim=1)`",
-                "Right. The batch axis stays, and the other three become one. It "
-                "cannot mix digits.",
-                right=True,
-            ),
-            Answer(
-                "`images.flatten()`",
-                "No. Without `start_dim=1` the batch axis melts too, and all 64 "
-                "digits become one row.",
             ),
         ],
     ),

@@ -1,0 +1,192 @@
+"""Answers to the exercises of chapter 12."""
+
+import copy
+import math
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from exercise_cases import Later, of_chapter
+from torch import nn
+from torch.utils.data import Subset, TensorDataset
+
+from helpers import data
+
+STEPS = np.arange(200)
+FALLING = 2.3 * np.exp(-STEPS / 30)
+LOSSES = {
+    "right": FALLING,
+    "softmax": 1.5 + 0.8 * np.exp(-STEPS / 30),
+    "ReLU": 0.5 + 1.8 * np.exp(-STEPS / 30),
+    "mixed": np.full(200, 2.3),
+}
+
+
+def stub(*arguments):
+    """Your code."""
+
+
+@cache
+def trained(raw=False, epochs=3):
+    torch.manual_seed(0)
+    digits = data.to_tensors(Subset(data.mnist("train"), range(8_000)))
+    if raw:
+        digits = TensorDataset(data.unnormalize(digits.tensors[0]), digits.tensors[1])
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10)
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    for _ in range(epochs):
+        for images, labels in data.batches(digits, 32):
+            loss = F.cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return model
+
+
+def complaints(model, images, labels, optimizer):
+    found = []
+    if images.mean().abs() > 0.5 or not 0.5 < images.std() < 2:
+        found.append("images are not normalized")
+    if labels.dtype != torch.int64 or labels.shape != (len(images),):
+        return [*found, "labels are not (batch,) int64"]
+    with torch.no_grad():
+        logits = model.eval()(images)
+        if logits.shape != (len(images), 10):
+            return [*found, "logits are not (batch, 10)"]
+        if (logits >= 0).all():
+            found.append("no logit is negative")
+        if abs(F.cross_entropy(logits, labels) - math.log(10)) > 0.4:
+            found.append("the first loss is not near ln 10")
+        changed = images.clone()
+        changed[0] = 0
+        if not torch.allclose(model(changed)[1:], logits[1:], atol=1e-4):
+            found.append("images are mixed")
+    held = {id(p) for g in optimizer.param_groups for p in g["params"]}
+    if held != {id(p) for p in model.parameters()}:
+        found.append("the optimizer holds other parameters")
+    return found
+
+
+def complaints_in_a_tuple(*setup):
+    return tuple(complaints(*setup))
+
+
+def without(*words):
+    def inspect(*setup):
+        found = complaints(*setup)
+        return [text for text in found if not any(word in text for word in words)]
+
+    return inspect
+
+
+def with_dropout_on(model, images, labels, optimizer):
+    model.train()
+    found = complaints(model, images, labels, optimizer)
+    model.train()
+    if not torch.equal(model(images), model(images)):
+        found.append("the logits change")
+    return found
+
+
+def complaints_by_assert(*setup):
+    found = complaints(*setup)
+    assert not found, found[0]
+    return found
+
+
+def complaints_one_by_one(*setup):
+    yield from complaints(*setup)
+
+
+def complaints_in_a_set(model, images, labels, optimizer):
+    """Looks at a deep copy of everything."""
+    model, images, labels = copy.deepcopy((model, images, labels))
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    twin = SimpleNamespace(param_groups=[{"params": list(model.parameters())}])
+    found = set(complaints(model, images, labels, twin))
+    if [tuple(p.shape) for p in held] != [tuple(p.shape) for p in model.parameters()]:
+        found.add("another optimizer")
+    return found | {
+        "another optimizer"
+        for p, q in zip(held, model.parameters(), strict=False)
+        if not torch.equal(p, q)
+    }
+
+
+RIGHT = {
+    "12.1": [
+        lambda k: math.log(1 + (k - 1) / math.e),
+        lambda k: -torch.cat([torch.ones(1), torch.zeros(k - 1)]).log_softmax(0)[0],
+        lambda k: F.cross_entropy(torch.eye(k)[:1], torch.tensor([0])),
+    ],
+    "12.2": [
+        Later(lambda: (trained(), 0.91)),
+        Later(lambda: [trained(raw=True), torch.tensor(0.9)]),
+        Later(lambda: (nn.ModuleList([trained()])[0], np.float32(0.93))),
+    ],
+    "12.3": [
+        *(LOSSES, {name: losses.tolist() for name, losses in LOSSES.items()}),
+        {k: [torch.tensor(v, requires_grad=True) for v in LOSSES[k]] for k in LOSSES},
+    ],
+    "12.4": [complaints, complaints_in_a_tuple, complaints_in_a_set],
+}
+WRONG = {
+    "12.1": [
+        (math.log, "the loss of guessing"),
+        (lambda k: math.log(1 + k / math.e), "K - 1 are not"),
+        (lambda k: math.log(1 + 9 / math.e), "for 10 classes"),
+        (lambda k: math.log(math.e + k - 1), "Divide by e"),
+        (lambda k: (k, k), "should be a number"),
+        (lambda k: math.log2(1 + (k - 1) / math.e), "the floor should be 1.4612"),
+        (lambda k: -math.log(1 + (k - 1) / math.e), "The sign is wrong"),
+    ],
+    "12.2": [
+        (Later(lambda: (trained(epochs=0), 0.9)), "Over 85 % are possible"),
+        (
+            Later(lambda: (nn.Sequential(trained(), nn.Softmax(dim=1)), 0.9)),
+            "probabilities",
+        ),
+        (Later(lambda: (trained(), 0.6)), "on other pixels than it was trained on"),
+        (Later(lambda: (trained(), 0.99)), "but `my_accuracy` is 99.0%"),
+        (Later(lambda: (trained(), 89)), "Give a share"),
+        (Later(lambda: 0.9), "should be 2 values"),
+        (
+            Later(lambda: (0.9, trained())),
+            "`my_model` should be a network, an nn.Module, but is",
+        ),
+        (Later(lambda: (trained()[:2], 0.9)), "It returns (3000, 32)"),
+    ],
+    "12.3": [
+        (LOSSES | {"right": FALLING + 0.5}, "below 0.1 in 200 steps"),
+        (LOSSES | {"softmax": FALLING}, "Is there a softmax?"),
+        (LOSSES | {"ReLU": FALLING}, "small_net(seed=1)"),
+        (LOSSES | {"mixed": FALLING}, "in a new order"),
+        (LOSSES | {"mixed": FALLING[:10]}, "should have the shape (200,)"),
+        (LOSSES | {"right": FALLING[::-1].copy()}, "begins at 0.00"),
+        (LOSSES | {"right": 0.02}, "should have the shape (200,), but has ()"),
+        (dict.fromkeys(LOSSES, FALLING), "Is there a softmax?"),
+    ],
+    "12.4": [
+        (without("mixed"), "nothing wrong with mixed images"),
+        (without("optimizer"), "nothing wrong with the optimizer of another"),
+        (without("normalized", "ln 10"), "nothing wrong with images from 0 to 255"),
+        (with_dropout_on, "It complains of a sound network with dropout"),
+        (lambda *setup: ["all bad"], "It complains of a sound set-up: all bad"),
+        (lambda *setup: [], "nothing wrong with softmax at the end"),
+        (lambda *setup: "fine", "should return a list"),
+        (complaints_by_assert, "raises `AssertionError: images are not normalized"),
+        (complaints_one_by_one, "should return a list, but returns a generator"),
+    ],
+}
+EMPTY = {
+    "12.1": [stub],
+    "12.2": [(None, None)],
+    "12.3": [dict.fromkeys(LOSSES)],
+    "12.4": [stub],
+}
+
+test_right, test_wrong, test_empty, test_all = of_chapter("12", RIGHT, WRONG, EMPTY)
