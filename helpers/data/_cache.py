@@ -24,11 +24,22 @@ def cache_folder() -> Path:
         The folder named by the environment variable
         ``PYTORCH_BY_HAND_CACHE``, or else the user's cache folder as the
         operating system defines it. It need not exist yet.
+
+    Raises
+    ------
+    DataError
+        If the user has no home folder, as in some containers.
     """
     chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    return Path(platformdirs.user_cache_dir("pytorch-by-hand", appauthor=False))
+    try:
+        if chosen:
+            return Path(chosen).expanduser().absolute()
+        return Path(platformdirs.user_cache_dir("pytorch-by-hand", appauthor=False))
+    except RuntimeError as error:  # where Python finds no home folder
+        raise DataError(
+            f"There is no home folder to keep files in ({error}). Choose a folder with "
+            f"the environment variable {CACHE_VARIABLE}."
+        ) from error
 
 
 def cannot_write(path: Path, error: OSError) -> DataError:
