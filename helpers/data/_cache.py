@@ -28,17 +28,18 @@ def cache_folder() -> Path:
     Raises
     ------
     DataError
-        If the user has no home folder, as in some containers.
+        If the user has no home folder, and the variable names no other place.
     """
     chosen = os.environ.get(CACHE_VARIABLE)
     try:
         if chosen:
             return Path(chosen).expanduser().absolute()
-        return Path(platformdirs.user_cache_dir("pytorch-by-hand", appauthor=False))
-    except RuntimeError as error:  # where Python finds no home folder
+        usual = platformdirs.user_cache_dir("pytorch-by-hand", appauthor=False)
+        return Path(usual).expanduser()
+    except RuntimeError as error:
         raise DataError(
-            f"There is no home folder to keep files in ({error}). Choose a folder with "
-            f"the environment variable {CACHE_VARIABLE}."
+            f"This user has no home folder, so there is no place for unpacked files. "
+            f"Name a folder with the environment variable {CACHE_VARIABLE}."
         ) from error
 
 

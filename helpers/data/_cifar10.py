@@ -33,7 +33,8 @@ CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
 PER_CLASS = {"train": 5_000, "test": 1_000}
-CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
+CLASSES = tuple(NAMES.split())
 
 
 class Photographs(CIFAR10):
@@ -112,7 +113,7 @@ def cifar10(
     if split not in PER_CLASS:
         raise ValueError(f'split must be "train" or "test", not {split!r}')
     if not os.environ.get(IMAGES_VARIABLE):
-        os.environ[IMAGES_VARIABLE] = _source(cache_folder(), time_limit)
+        os.environ[IMAGES_VARIABLE] = _source(time_limit)
     chosen = os.environ[IMAGES_VARIABLE]
     if chosen == STAND_IN:
         pixels, targets = draw_stand_in(split)
@@ -128,9 +129,10 @@ def cifar10(
     return Photographs(pixels, targets, CLASSES, source, transform)
 
 
-def _source(folder: Path, time_limit: float) -> str:
-    """Return the cache folder if CIFAR-10 is there, or can be had now."""
+def _source(time_limit: float) -> str:
+    """Return where CIFAR-10 is in the cache folder, or can be had now."""
     try:
+        folder = cache_folder()
         official = _official(folder)
         if official is None or not _is_intact(official):
             if time_limit <= 0:

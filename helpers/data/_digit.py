@@ -28,7 +28,7 @@ THINNEST_STROKE = 1.5
 # What is not paper (a desk, a frame, a finger) is looked for in a small copy.
 SMALL_COPY = 150
 EDGE = 0.06  # Paper's shade changes less than this from one of its pixels to the next.
-MAY_TOUCH = 0.04  # A digit may touch this share of the picture's border.
+MAY_TOUCH = 0.025  # A digit may touch this share of the picture's border.
 
 
 def digit_from_file(path: str | Path) -> Tensor:
@@ -145,30 +145,39 @@ def _ink(gray: np.ndarray) -> np.ndarray:
     """Return how much ink each pixel holds, in [0, 1], paper exactly 0.
 
     The picture's border counts as paper. Where that cannot be (ink runs along the
-    border, or the ink is a sheet with something on it), the paper is looked for.
+    border, or covers an even region as large as paper), the paper is looked for.
     """
     border = np.ones(gray.shape, dtype=bool)
     border[1:-1, 1:-1] = False
-    is_photo = max(gray.shape) >= SMALLEST_PHOTO
-    ink = _stands_out(gray, *_paper(gray, border, degree=1 if is_photo else 0))
-    if min(gray.shape) < SIDE / 2:
-        return ink  # too small to have anything around its paper
-    touching = (ink[border] > INK).mean()
-    sheet = _as_sheet(ink)
-    if touching <= MAY_TOUCH and sheet is None:
-        return ink
-    for paper in _papers(gray):
+    papers = _papers(gray) if min(gray.shape) > SIDE else []
+    ink, problem = (
+        None,
+        ValueError(
+            "what runs along the edge of the picture is no digit, or the light is too "
+            "uneven. Crop the picture so that only paper surrounds the digit."
+        ),
+    )
+    try:
+        ink = _stands_out(gray, *_paper(gray, border))
+        touching = float((ink[border] > INK).mean())
+        covered = [float((_small(ink)[paper] > INK).mean()) for paper in papers]
+        # A region that is all ink may be a stroke; one that is in part is no paper.
+        is_uneven = any(0.01 < share < 0.9 for share in covered)
+        sheet = _as_sheet(ink)
+        if not papers or not (touching > 0.01 or is_uneven or sheet):
+            return ink
+    except ValueError as error:
+        problem = error
+    for paper in papers:
         found = _enclosed_ink(gray, paper)
         if found is not None:
             return found
-    sides = [ink[0], ink[-1], ink[:, 0], ink[:, -1]]
-    is_tight = touching < 0.4 and all(side.max() > INK for side in sides)
-    if is_tight or (touching <= MAY_TOUCH and sheet != "solid"):
-        return ink
-    raise ValueError(
-        "what runs along the edge of the picture is no digit, and none was found "
-        "inside. Crop the picture so that only paper surrounds the digit."
-    )
+    if ink is not None and not is_uneven:
+        sides = (ink[0], ink[-1], ink[:, 0], ink[:, -1])
+        is_tight = touching < 0.4 and all(side.max() > INK for side in sides)
+        if is_tight or (touching <= MAY_TOUCH and sheet != "solid"):
+            return ink
+    raise problem
 
 
 def _stands_out(
@@ -190,35 +199,33 @@ def _stands_out(
     return _without_specks(ink.astype(np.float32))
 
 
-def _paper(
-    gray: np.ndarray, known: np.ndarray, degree: int
-) -> tuple[np.ndarray, float]:
+def _paper(gray: np.ndarray, border: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the paper's shade at every pixel, and the size of its grain.
 
-    Light often comes from one side, and corners are darker, so the shade is a
-    polynomial of the place: the one with the least sum of absolute differences
-    from the `known` paper (least squares, repeated with weights), which a digit
-    among it does not tilt. The grain is the standard deviation around it.
+    The shade is that of the picture's border. For a photograph it is a plane
+    through the border's shades, for the light often comes from one side: the
+    plane with the least sum of absolute differences (least squares, repeated
+    with weights), which a digit that touches the border does not tilt. The
+    grain is the standard deviation around that plane.
     """
-    shades = gray[known].astype(np.float64)
-    if degree == 0:
-        return np.full_like(gray, np.median(shades)), 0.0
+    shades = gray[border].astype(np.float64)
+    middle = np.median(shades)
+    if max(gray.shape) < SMALLEST_PHOTO:
+        return np.full_like(gray, middle), 0.0
     y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in gray.shape), indexing="ij")
-    powers = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
-    every = slice(None, None, len(shades) // 10_000 + 1)
-    shades = shades[every]
-    terms = np.stack([(x**i * y**j)[known][every] for i, j in powers], axis=1)
-    factors = np.zeros(len(powers))
-    factors[0] = np.median(shades)
+    terms = np.stack([np.ones_like(shades), x[border], y[border]], axis=1)
+    plane = np.array([middle, 0.0, 0.0])
     for _ in range(5):
-        weights = 1 / np.sqrt(np.maximum(np.abs(shades - terms @ factors), 1e-3))
-        factors = np.linalg.lstsq(
-            terms * weights[:, None], shades * weights, rcond=None
-        )[0]
+        weights = 1 / np.sqrt(np.maximum(np.abs(shades - terms @ plane), 1e-3))
+        plane = np.linalg.lstsq(terms * weights[:, None], shades * weights, rcond=None)[
+            0
+        ]
+    return plane[0] + plane[1] * x + plane[2] * y, _grain(shades - terms @ plane)
+
+
+def _grain(differences: np.ndarray) -> float:
     # A quarter of a normal distribution lies within 0.3186 standard deviations.
-    grain = np.quantile(np.abs(shades - terms @ factors), 0.25) / 0.3186
-    shade = sum(f * x**i * y**j for f, (i, j) in zip(factors, powers, strict=True))
-    return np.asarray(shade), float(grain)
+    return float(np.quantile(np.abs(differences), 0.25) / 0.3186)
 
 
 def _papers(gray: np.ndarray) -> list[np.ndarray]:
@@ -228,9 +235,10 @@ def _papers(gray: np.ndarray) -> list[np.ndarray]:
     which may be paper, a desk, or a bar of a film.
     """
     small = torch.from_numpy(_small(gray))[None, None]
-    # The paper around each pixel: its lightest neighbor minus its darkest.
-    span = (F.max_pool2d(small, 3, 1, 1) + F.max_pool2d(-small, 3, 1, 1))[0, 0].numpy()
-    labels = _regions(span < max(EDGE, 2 * float(np.median(span))))
+    # What surrounds each pixel: the lightest neighbor minus the darkest.
+    span = F.max_pool2d(small, 3, 1) + F.max_pool2d(-small, 3, 1)
+    is_even = span < max(EDGE, 2 * float(span.median()))
+    labels = _regions(F.pad(is_even[0, 0], [1] * 4).numpy())
     names, counts = np.unique(labels[labels > 0], return_counts=True)
     order = np.argsort(-counts)
     large = counts[order] > 0.05 * labels.size
@@ -239,16 +247,18 @@ def _papers(gray: np.ndarray) -> list[np.ndarray]:
 
 def _enclosed_ink(gray: np.ndarray, paper: np.ndarray) -> np.ndarray | None:
     """Return the ink that has this paper all around it, or None if there is none."""
-    inside = _filled(paper)
-    shades, grain = _paper(gray, _enlarged(paper, gray.shape), degree=2)
+    small = _shade_of(paper, _small(gray))[None, None]
+    shade = F.interpolate(small, gray.shape, mode="bilinear")[0, 0].numpy()
+    inside, known = _filled(paper), _enlarged(paper, gray.shape)
+    grain = _grain((gray - shade)[known])
     try:
-        ink = _stands_out(gray, shades, grain, _enlarged(inside, gray.shape))
+        ink = _stands_out(gray, shade, grain, _enlarged(inside & ~paper, gray.shape))
     except ValueError:
         return None
     # What is joined to something outside the paper is no digit on it.
-    there = F.adaptive_max_pool2d(torch.from_numpy(ink)[None, None], paper.shape)
-    there = np.pad((there[0, 0].numpy() > INK) | ~inside, 1, constant_values=True)
-    labels = _regions(there)
+    most = F.adaptive_max_pool2d(torch.from_numpy(ink)[None, None], paper.shape)
+    joined = (most[0, 0].numpy() > INK) | ~inside
+    labels = _regions(np.pad(joined, 1, constant_values=True))
     outside = (labels == labels[0, 0])[1:-1, 1:-1]
     ink = np.where(_enlarged(outside, gray.shape), 0, ink)
     if ink.max() <= INK or _as_sheet(ink):
@@ -257,6 +267,19 @@ def _enclosed_ink(gray: np.ndarray, paper: np.ndarray) -> np.ndarray | None:
     height, width = _crop(ink).shape
     part = max(height, width) / max(gray.shape) * max(paper.shape)
     return ink / ink.max() if part > 0.15 * min(rows, columns) else None
+
+
+def _shade_of(paper: np.ndarray, small: np.ndarray) -> Tensor:
+    """Return the shade that paper has, and would have where it is covered."""
+    known = torch.from_numpy(paper).float()
+    shade = total = torch.from_numpy(small) * known
+    missing, window = ~torch.from_numpy(paper), 3
+    while missing.any():  # it is taken from the nearest paper there is
+        share = _mean(known, window)
+        found = missing & (share > 0)
+        shade = torch.where(found, _mean(total, window) / share, shade)
+        missing, window = missing & ~found, 2 * window + 1
+    return shade
 
 
 def _as_sheet(ink: np.ndarray) -> str | None:
@@ -330,15 +353,18 @@ def _regions(mask: np.ndarray) -> np.ndarray:
 def _without_specks(ink: np.ndarray) -> np.ndarray:
     """Wipe out ink that is alone: with little other ink around it."""
     window = 2 * (max(ink.shape) // 50) + 3
-    half = window // 2
-    # The mean over a square, as a mean over columns of means over rows.
-    around = torch.from_numpy(ink)[None, None]
-    around = F.avg_pool2d(around, (window, 1), stride=1, padding=(half, 0))
-    around = F.avg_pool2d(around, (1, window), stride=1, padding=(0, half))
-    mass = around[0, 0].numpy()
+    mass = _mean(torch.from_numpy(ink), window).numpy()
     kept: np.ndarray = np.where(mass >= 0.2 * np.median(mass[ink > 0]), ink, 0)
     largest: float = kept.max()
     return kept / largest
+
+
+def _mean(picture: Tensor, window: int) -> Tensor:
+    """Return the mean over a square around each pixel; outside there is nothing."""
+    half = window // 2
+    # It is a mean over columns of means over rows.
+    means = F.avg_pool2d(picture[None, None], (window, 1), 1, (half, 0))
+    return F.avg_pool2d(means, (1, window), 1, (0, half))[0, 0]
 
 
 def _crop(ink: np.ndarray) -> np.ndarray:
