@@ -163,7 +163,7 @@ def _ink(gray: np.ndarray) -> np.ndarray:
         covered = [float((_small(ink)[paper] > INK).mean()) for paper in papers]
         # A region that is all ink may be a stroke; one that is in part is no paper.
         is_uneven = any(0.01 < share < 0.9 for share in covered)
-        sheet = _as_sheet(ink)
+        sheet = _sheet(ink)
         if not papers or not (touching > 0.01 or is_uneven or sheet):
             return ink
     except ValueError as error:
@@ -175,7 +175,7 @@ def _ink(gray: np.ndarray) -> np.ndarray:
     if ink is not None and not is_uneven:
         sides = (ink[0], ink[-1], ink[:, 0], ink[:, -1])
         is_tight = touching < 0.4 and all(side.max() > INK for side in sides)
-        if is_tight or (touching <= MAY_TOUCH and sheet != "solid"):
+        if is_tight or (touching <= MAY_TOUCH and sheet < 0.8):
             return ink
     raise problem
 
@@ -257,16 +257,14 @@ def _enclosed_ink(gray: np.ndarray, paper: np.ndarray) -> np.ndarray | None:
         return None
     # What is joined to something outside the paper is no digit on it.
     most = F.adaptive_max_pool2d(torch.from_numpy(ink)[None, None], paper.shape)
-    joined = (most[0, 0].numpy() > INK) | ~inside
-    labels = _regions(np.pad(joined, 1, constant_values=True))
-    outside = (labels == labels[0, 0])[1:-1, 1:-1]
+    outside = _from_outside((most[0, 0].numpy() > INK) | ~inside)
     ink = np.where(_enlarged(outside, gray.shape), 0, ink)
-    if ink.max() <= INK or _as_sheet(ink):
+    if ink.max() <= INK or _sheet(ink):
         return None
-    rows, columns = (np.ptp(places) for places in np.nonzero(inside))
-    height, width = _crop(ink).shape
-    part = max(height, width) / max(gray.shape) * max(paper.shape)
-    return ink / ink.max() if part > 0.15 * min(rows, columns) else None
+    # A digit is not as small on its paper as a speck of dirt.
+    part = max(_crop(ink).shape) / max(gray.shape) * max(paper.shape)
+    smallest = 0.15 * min(np.ptp(places) for places in np.nonzero(inside))
+    return ink / ink.max() if part > smallest else None
 
 
 def _shade_of(paper: np.ndarray, small: np.ndarray) -> Tensor:
@@ -282,35 +280,26 @@ def _shade_of(paper: np.ndarray, small: np.ndarray) -> Tensor:
     return shade
 
 
-def _as_sheet(ink: np.ndarray) -> str | None:
-    """Return whether the outline of the ink is that of a sheet, not of a digit.
+def _sheet(ink: np.ndarray) -> float:
+    """Return how much of its outline the ink fills if that is a rectangle, else 0.
 
-    Returns
-    -------
-    {None, "solid", "open"}
-        No sheet, a sheet with nothing on it, or a sheet or frame that holds
-        something (or a very square 0).
+    So it is for a sheet of paper on a desk, for a frame, and for a very square 0.
     """
     mask = _small(ink) > 0.5
     labels = _regions(_filled(mask))
-    if not labels.any():
-        return None
-    outline = labels == np.argmax(np.bincount(labels[labels > 0]))
-    area = outline.sum()
-    if area < 0.08 * outline.size:
-        return None
+    outline = labels == np.bincount(labels[labels > 0], minlength=1).argmax()
+    if not mask.any() or outline.sum() < 0.08 * mask.size:
+        return 0.0
     y, x = np.nonzero(outline)
-    boxes = []
-    for turn in np.deg2rad(np.arange(0, 90, 5)):
-        sides = [
-            np.ptp(x * np.cos(turn + more) + y * np.sin(turn + more)) + 1
-            for more in (0, np.pi / 2)
-        ]
-        boxes.append((max(sides) * min(sides), max(sides) / min(sides)))
-    box, proportion = min(boxes)
-    if area < 0.85 * box or proportion > 2.5:
-        return None
-    return "solid" if mask[outline].mean() > 0.97 else "open"
+    turns = np.deg2rad(np.arange(0, 90, 5))
+    long, wide = (
+        np.ptp(np.outer(np.cos(turn), x) + np.outer(np.sin(turn), y), axis=1) + 1
+        for turn in (turns, turns + np.pi / 2)
+    )
+    best = np.argmin(long * wide)
+    is_bar = max(long[best] / wide[best], wide[best] / long[best]) > 2.5  # or a 1
+    is_filled = outline.sum() > 0.85 * long[best] * wide[best]
+    return float(mask[outline].mean()) if is_filled and not is_bar else 0.0
 
 
 def _small(picture: np.ndarray) -> np.ndarray:
@@ -331,8 +320,14 @@ def _enlarged(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _filled(mask: np.ndarray) -> np.ndarray:
     """Return a mask with its holes."""
-    labels = _regions(~np.pad(mask, 1))
-    return (labels != labels[0, 0])[1:-1, 1:-1]
+    return ~_from_outside(~mask)
+
+
+def _from_outside(mask: np.ndarray) -> np.ndarray:
+    """Return what of a mask is joined to the outside of the picture."""
+    labels = _regions(np.pad(mask, 1, constant_values=True))
+    joined: np.ndarray = labels == labels[0, 0]
+    return joined[1:-1, 1:-1]
 
 
 def _regions(mask: np.ndarray) -> np.ndarray:
