@@ -14,7 +14,7 @@ from torch.utils.data import Subset, TensorDataset
 from helpers import data, models
 from helpers.device import environment
 from helpers.evaluation import evaluate
-from helpers.exercises import chapter11, check
+from helpers.exercises import chapter13, check
 from helpers.reproduce import RESULTS
 from helpers.training import train_one_epoch
 
@@ -305,7 +305,7 @@ test_right, test_wrong, test_empty, test_all = of_chapter("13", RIGHT, WRONG, EM
 
 
 def test_made_up_records_have_the_parts_of_real_ones():
-    made_up = chapter11._made_up_record()
+    made_up = chapter13._made_up_record()
     run = made_up["runs"][0]
     for path in RESULTS.glob("tutorial-*.json"):
         real = json.loads(path.read_text())

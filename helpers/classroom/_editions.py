@@ -214,10 +214,10 @@ def _set_source(cell: Cell, text: str) -> None:
 def _note(exercise: Exercise) -> str:
     """Return what a teacher wants to know about an exercise, or nothing."""
     try:
-        from helpers.exercises import EXERCISES
+        from helpers.exercises import find
 
-        known = EXERCISES[exercise.name]
-    except (ImportError, KeyError):
+        known = find(exercise.name)
+    except (ImportError, ValueError):
         return ""
     parts = [f"**For the teacher: exercise {exercise.name}**"]
     if known.hints:
