@@ -13,7 +13,6 @@ from typing import Any
 
 from IPython import get_ipython
 from IPython.core.magic import no_var_expand
-from IPython.display import display
 from IPython.utils.capture import RichOutput, capture_output
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -68,7 +67,7 @@ class SolutionCells:
             ),
             "text/plain": f'solution("{name}") shows the solution of {name}.',
         }
-        display(bundle, raw=True)
+        self.shell.display_pub.publish(bundle)
 
     def _earlier(self, name: str, cell: str) -> dict[str, Any]:
         """Return the names made by those solution cells that stand above this one."""
