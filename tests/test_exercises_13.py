@@ -13,7 +13,7 @@ from torch.utils.data import Subset, TensorDataset
 from helpers import data, models, records
 from helpers.device import environment
 from helpers.evaluation import evaluate
-from helpers.exercises import chapter11, check
+from helpers.exercises import chapter13, check
 from helpers.training import train_one_epoch
 
 CPU = torch.device("cpu")
@@ -303,7 +303,7 @@ test_right, test_wrong, test_empty, test_all = of_chapter("13", RIGHT, WRONG, EM
 
 
 def test_made_up_records_have_the_parts_of_real_ones():
-    made_up = chapter11._made_up_record()
+    made_up = chapter13._made_up_record()
     run = made_up["runs"][0]
     tutorials = [name for name in records.names() if name.startswith("tutorial-")]
     assert len(tutorials) == 6
