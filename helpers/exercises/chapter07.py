@@ -128,8 +128,8 @@ def _judge_size(found: tuple[int, ...], expected: tuple[int, ...], tried: str) -
         )
     if len(found) == 2 and min(found) == 20:
         raise Wrong(
-            f"For {tried}, the shape is {found}: the *shorter* side is 20, so the digit "
-            "does not fit the box."
+            f"For {tried}, the shape is {found}: the *shorter* side is 20, so the "
+            "digit does not fit the box."
         )
     raise Wrong(f"For {tried}, the shape should be {expected}, but is {found}.")
 
