@@ -1,7 +1,7 @@
 """A little book of the same make, whose site is built in seconds."""
 
 import os
-import shutil
+import re
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -17,14 +17,14 @@ parts:
   - caption: All of it
     chapters:
       - file: book/01-one
-      - file: book/06-evaluation
-      - file: book/07-your-digit
+      - file: book/02-two
+      - file: book/03-three
 """
 INDEX = (
     "# Little\n\nThe lead.\n\n## The chapters\n\n```{map}\n```\n\n```{chapters}\n```\n"
 )
 OPENING = "# {}\n\nAbout {}.\n\n**You will be able to**\n\n- count to {};\n- stop."
-LINKS = "## Links\n\n[one](01-one.ipynb#GPU-first) [seven](07-your-digit.ipynb) $x^2$"
+LINKS = "## Links\n\n[one](01-one.ipynb#GPU-first) [three](03-three.ipynb) $x^2$"
 DRAW = """\
 %config InlineBackend.figure_formats = ["svg"]
 import matplotlib.pyplot as plt
@@ -77,7 +77,9 @@ def write_book(root: Path) -> Path:
     """Write the little book; return its folder."""
     book = root / "book"
     book.mkdir(parents=True)
-    shutil.copy(ROOT / "_config.yml", root)
+    config = ROOT.joinpath("_config.yml").read_text("utf-8")
+    config = re.sub("06-[a-z-]+: 07-[a-z-]+", "02-two: 03-three", config)
+    root.joinpath("_config.yml").write_text(config, "utf-8")
     for folder in ("_ext", "_static", "_templates"):
         book.joinpath(folder).symlink_to(ROOT / "book" / folder)
     for folder in ("helpers", "helpers/classroom"):
@@ -105,15 +107,15 @@ def write_book(root: Path) -> Path:
         needs=[],
     )
     write_chapter(
-        book / "06-evaluation.ipynb",
-        [text(OPENING.format("Six", "six", "six")), text(LINKS), code("1 + 1")],
+        book / "02-two.ipynb",
+        [text(OPENING.format("Two", "two", "two")), text(LINKS), code("1 + 1")],
         needs=["01"],
         time="to look things up in",
     )
     write_chapter(
-        book / "07-your-digit.ipynb",
-        [text(OPENING.format("Seven", "seven", "seven")), text("## Moved\n\nHere.")],
-        needs=["01", "06"],
+        book / "03-three.ipynb",
+        [text(OPENING.format("Three", "three", "three")), text("## Moved\n\nHere.")],
+        needs=["01", "02"],
     )
     return root
 

@@ -44,7 +44,12 @@ from booksite_repository import (
     site_address,
     write_copies,
 )
-from booksite_search import page_sections, write_search_index
+from booksite_search import (
+    collect_sections,
+    leave_out_own_search,
+    search_page,
+    write_search_index,
+)
 from docutils import nodes
 from myst_nb.sphinx_ import HideCodeCellNode, NbMetadataCollector
 from sphinx.util.docutils import SphinxDirective
@@ -117,9 +122,9 @@ def describe(app, doctree) -> None:
             break
     path = Path(app.env.doc2path(docname))
     if path.suffix == ".ipynb":
-        facts |= notebook_facts(doctree, nbformat.read(path, as_version=4))
-        fault = mark_optional(doctree, nbformat.read(path, as_version=4).cells)
-        if fault:
+        notebook = nbformat.read(path, as_version=4)
+        facts |= notebook_facts(doctree, notebook)
+        if fault := mark_optional(doctree, notebook.cells):
             getLogger(__name__).warning(fault, location=docname)
 
 
@@ -147,13 +152,12 @@ def notebook_facts(doctree, notebook) -> dict:
 
 def chosen_figure(doctree) -> nodes.image | None:
     """Return the figure of a cell tagged "thumbnail", or else the first figure."""
-    figures = [
-        image for image in doctree.findall(nodes.image) if image["uri"].endswith(".svg")
-    ]
-    for cell in doctree.findall(nodes.container):
-        if "tag_thumbnail" in cell["classes"]:
-            return next(cell.findall(nodes.image), None)
-    return figures[0] if figures else None
+    for part in [*doctree.findall(nodes.container), doctree]:
+        if part is doctree or "tag_thumbnail" in part["classes"]:
+            for image in part.findall(nodes.image):
+                if image["uri"].endswith(".svg"):
+                    return image
+    return None
 
 
 def reading_minutes(cells: list) -> int:
@@ -268,58 +272,8 @@ def page_context(app, pagename, templatename, context, doctree) -> None:
     context["facts"] = facts = page_facts(app, pagename)
     context["description"] = shorten(facts["description"])
     name = posixpath.basename(pagename)
-    moved = app.config.book_moved_parts.get(name)
-    if moved:
-        context["moved"] = f"{moved}.html"
-    if "minutes" in facts:
-        context["notebook"] = name
-        context["colab"] = colab_address(repository, name)
-
-
-def number_chapters_by_file(app, env) -> list[str]:
-    """Give each chapter the number that its file's name begins with.
-
-    Sphinx counts, and would renumber the chapters after one that is not there.
-    """
-    for docname, sections in env.toc_secnumbers.items():
-        match = re.search(r"/(\d+)-", docname)
-        if match and "" in sections:
-            number = (int(match[1]),)
-            sections[""] = env.titles[docname]["secnumber"] = number
-            for reference in env.tocs[docname].findall(nodes.reference):
-                if reference["anchorname"] == "":
-                    reference["secnumber"] = number
-    return []
-
-
-def leave_out_own_search(app) -> None:
-    """Keep Sphinx from writing its search page: see booksite_search.py."""
-    app.builder.search = False
-    app.book_sections = {}
-
-
-def collect_sections(app, doctree, docname) -> None:
-    """Note what there is to find on a page."""
-    app.book_sections[docname] = page_sections(doctree)
-
-
-def search_page(app):
-    """Add the search page."""
-    if app.builder.name == "html":
-        yield "search", {}, "search.html"
-
-
-def write_search(app) -> None:
-    """Write the search index."""
-    pages = [
-        {
-            "link": app.builder.get_target_uri(name),
-            "title": app.env.titles[name].astext(),
-            "sections": app.book_sections[name],
-        }
-        for name in sorted(app.book_sections)
-    ]
-    write_search_index(pages, Path(app.outdir, "searchindex.js"))
+    context["moved"] = app.config.book_moved_parts.get(name)
+    context["colab"] = colab_address(repository, name)
 
 
 def rewrite_all_pages(app, env) -> list[str]:
@@ -340,14 +294,11 @@ def write_extra_files(app, exception) -> None:
         values = {"title": app.config.html_title, "target": target}
         html = app.builder.templates.render("redirect.html", values)
         outdir.joinpath(door).write_text(html, "utf-8")
-    write_search(app)
-    notebooks = [Path(app.env.doc2path(name)) for name in sorted(app.env.found_docs)]
-    write_copies(
-        [path for path in notebooks if path.suffix == ".ipynb"],
-        outdir,
-        app.config.book_repository,
-        app.config.html_baseurl,
-    )
+    write_search_index(app)
+    pages = [Path(app.env.doc2path(name)) for name in app.env.found_docs]
+    notebooks = [path for path in pages if path.suffix == ".ipynb"]
+    repository, site = app.config.book_repository, app.config.html_baseurl
+    write_copies(notebooks, outdir, repository, site)
 
 
 def setup(app) -> dict:
@@ -365,8 +316,6 @@ def setup(app) -> dict:
     app.add_directive("map", FrontPageDirective)
     app.connect("env-before-read-docs", execute_notebooks)
     app.connect("doctree-read", describe, priority=900)  # images are found by then
-    # After Sphinx has given its own numbers, at the same event.
-    app.connect("env-get-updated", number_chapters_by_file, priority=900)
     app.connect("env-updated", rewrite_all_pages)
     app.connect("builder-inited", leave_out_own_search)
     app.connect("doctree-resolved", collect_sections)

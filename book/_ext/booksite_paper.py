@@ -18,6 +18,8 @@ PAPER = ("epub", "singlehtml")
 # Pages that are nothing without a browser, and what stands in their place.
 IN_A_BROWSER = ("book/draw", "book/train")
 ELSEWHERE = "This page computes while you draw and click. It is on the book's site."
+# How Sphinx's builder of one page refers to what was a page.
+DOCUMENT = re.compile(r"^#document-(?:[^#]*/)?([^/#]+)#?")
 # What a quiz says when an answer is opened, and what turns HTML into still XHTML.
 FEEDBACK = re.compile(r"(</summary>)\s*<p\b.*?</p>", re.DOTALL)
 STILL = [
@@ -31,30 +33,23 @@ STILL = [
 
 
 class EpubBuilder(Epub3Builder):
-    """Sphinx's builder without files for browsers, with marks for formulas."""
+    """Sphinx's builder, without files for browsers and with marks for formulas."""
 
     def build_content(self) -> None:
-        """Write the list of files; a page with formulas has to be marked in it."""
-        for path in [
-            *Path(self.outdir).glob("*.html"),
-            *Path(self.outdir, "_static").iterdir(),
-        ]:
+        """Write the list of files, and in it which pages have formulas."""
+        root = Path(self.outdir)
+        for path in [*root.glob("*.html"), *root.glob("_static/*")]:
             if path.name not in self.config.epub_cover[0]:
                 path.unlink()
         super().build_content()
 
         def mark(item: re.Match) -> str:
-            text = pages.get(item[1], "")
-            return item[0] + (' properties="mathml"' if "<math" in text else "")
+            math = item[1] in self.files and b"<math" in (root / item[1]).read_bytes()
+            return item[0] + (' properties="mathml"' if math else "")
 
-        pages = {
-            name: Path(self.outdir, name).read_text("utf-8")
-            for name in self.files
-            if name.endswith(self.out_suffix)
-        }
-        package = Path(self.outdir, "content.opf")
-        marked = re.sub(r'<item [^>]*href="([^"]+)"', mark, package.read_text("utf-8"))
-        package.write_text(marked, "utf-8")
+        files = root.joinpath("content.opf").read_text("utf-8")
+        files = re.sub('<item [^>]*href="([^"]+)"', mark, files)
+        root.joinpath("content.opf").write_text(files, "utf-8")
 
 
 def lay_out(app, doctree, docname: str) -> None:
@@ -114,12 +109,9 @@ def name_apart(doctree, pages: dict[str, nodes.Element]) -> None:
             if "refid" in node:
                 node["refid"] = f"{stem}--{node['refid']}"
         page.next_node(nodes.section)["ids"].insert(0, f"{stem}--")
-    for link in doctree.findall(
-        lambda node: "refuri" in getattr(node, "attributes", ())
-    ):
-        link["refuri"] = re.sub(
-            "^#document-(?:.*/)?([^/#]+)#?", r"#\1--", link["refuri"]
-        )
+    for link in doctree.findall(nodes.reference):
+        if "refuri" in link:
+            link["refuri"] = re.sub(DOCUMENT, r"#\1--", link["refuri"])
 
 
 def page_of_paper(app, pagename, templatename, context, doctree) -> str | None:

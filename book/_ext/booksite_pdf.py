@@ -22,31 +22,15 @@ from pypdf.generic import DictionaryObject, NameObject, TextStringObject
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-def find_browser() -> str:
-    """Return the path of Chromium or Chrome."""
-    for name in BROWSERS:
-        if program := shutil.which(name):
-            return program
-    raise RuntimeError(
-        "a PDF is printed by Chromium or Chrome, and neither is on the PATH. Install "
-        "one, or say where it is: --browser /path/to/chrome"
-    )
-
-
 def print_page(browser: str, page: Path) -> PdfReader:
-    """Have the browser print a page."""
+    """Have the browser print a page; it has no script, so it needs no sandbox."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "book.pdf")
-        command = [
-            browser,
-            "--headless",
-            "--no-sandbox",  # containers allow none; the page has no script
-            f"--user-data-dir={folder}/profile",
-            "--no-pdf-header-footer",
-            "--generate-pdf-document-outline",
-            f"--print-to-pdf={target}",
-            page.as_uri(),
-        ]
+        options = (
+            f"--headless --no-sandbox --user-data-dir={folder}/profile "
+            "--no-pdf-header-footer --generate-pdf-document-outline"
+        )
+        command = [browser, *options.split(), f"--print-to-pdf={target}", page.as_uri()]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         if not target.is_file():
             raise RuntimeError(f"{browser} wrote no PDF:\n{done.stderr}")
@@ -64,7 +48,12 @@ def bookmarks(parent: DictionaryObject) -> Iterator[DictionaryObject]:
 
 def make_pdf(site: Path, target: Path, browser: str | None) -> str:
     """Print a site of one page; say how many pages it takes."""
-    browser = browser or find_browser()
+    browser = browser or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        raise RuntimeError(
+            "a PDF is printed by Chromium or Chrome, and neither is on the PATH. "
+            "Install one, or say where it is: --browser /path/to/chrome"
+        )
     html = (site / "book" / "index.html").read_text("utf-8")
     # To a chapter's heading, for its own mark stands before it on another page.
     html = re.sub('#document-(?:[^"#]*/)?([^"#/]+)"', r'#\1--"', html)

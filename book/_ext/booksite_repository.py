@@ -10,74 +10,18 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import nbformat
+from docutils.nodes import make_id
+from nbformat.v4 import new_code_cell, new_markdown_cell
 
 # GitHub Pages serves the built site from this branch, and Colab opens the
 # copies that lie in it.
 PAGES_BRANCH = "gh-pages"
 
-# The first minute of a copy: what to know, the installation, a place for files.
-FIRST_MINUTE = """\
-## The first minute in Colab
-
-Run the two cells below first.
-
-1. The first one installs the book's helpers, with the MNIST digits, and says
-   whether there is a GPU. If there is none, *Runtime > Change runtime type > T4
-   GPU* gives you one, and the cell has to run again.
-2. The second one chooses where your files go. What you save here vanishes with the
-   session. What lies in your Google Drive stays. *File > Save a copy in Drive*
-   keeps the notebook itself."""
-
-INSTALL = """\
-%pip install --quiet "git+{}"
-import torch
-
-if torch.accelerator.is_available():
-    print("There is a GPU:", torch.accelerator.current_accelerator().type)
-else:
-    print("There is no GPU here. Every chapter runs without it, too.")"""
-
-CHECKPOINTS = """\
-from pathlib import Path
-
-KEEP_IN_DRIVE = False  # True asks for your Google Drive
-
-CHECKPOINTS = Path("checkpoints")
-if KEEP_IN_DRIVE:
-    from google.colab import drive
-
-    drive.mount("/content/drive")
-    CHECKPOINTS = Path("/content/drive/MyDrive/pytorch-by-hand")
-CHECKPOINTS.mkdir(parents=True, exist_ok=True)
-print("Save with torch.save(model.state_dict(), CHECKPOINTS / 'digits.pt')")
-print("CHECKPOINTS is", CHECKPOINTS.resolve())"""
-
-
-NEEDS = """\
-## Before you run this notebook
-
-It is a chapter of the book PyTorch by Hand, and needs the book's package `helpers`,
-which brings the handwritten digits and the checks of the exercises. The next cell
-{does}. (The package index has another `helpers`. It does not help.)"""
-
-FETCH = """\
-try:
-    import helpers.exercises
-except ImportError:
-    %pip install --quiet "git+{}\""""
-
-SAY = """\
-try:
-    import helpers.exercises
-except ImportError:
-    raise ImportError(
-        "This notebook needs the package of the book PyTorch by Hand. Get the book's "
-        "folder, and in it run: python -m pip install -r requirements.txt (not pip "
-        "install helpers, which is another package)."
-    ) from None"""
+FIRST_CELLS = Path(__file__).parents[1] / "_templates" / "first-cells.toml"
 
 
 def repository_address(root: Path) -> str:
@@ -175,31 +119,25 @@ def write_copies(
     Each begins with cells that bring the book's package or say where it is. Their
     links lead to the other copies in Colab, to the site or into the repository.
     """
-    cell, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
-    does = "installs it where it is missing" if repository else "says where it is"
-    first_cells = {
-        "notebooks": [
-            cell(NEEDS.format(does=does), id="needs"),
-            code((FETCH if repository else SAY).format(repository), id="fetch"),
-        ],
-        "colab": [
-            cell(FIRST_MINUTE, id="colab-first-minute"),
-            code(INSTALL.format(repository), id="colab-install"),
-            code(CHECKPOINTS, id="colab-checkpoints"),
-        ],
-    }
-    for folder, first in first_cells.items():
+    first_cells = tomllib.loads(FIRST_CELLS.read_text("utf-8"))
+    for folder in ("colab", "notebooks"):
         shutil.rmtree(outdir / folder, ignore_errors=True)
         if folder == "colab" and not repository:
             continue
         outdir.joinpath(folder).mkdir(parents=True)
+        texts = first_cells[folder if repository else f"{folder}_alone"]
         for path in notebooks:
             notebook = nbformat.read(path, as_version=4)
-            for text in notebook.cells:
-                if text.cell_type == "markdown":
-                    chapters = folder == "colab" and github_name(repository)
-                    text.source = outside(text.source, repository, site, chapters)
-            notebook.cells[:0] = first
+            for cell in notebook.cells:
+                if cell.cell_type == "markdown":
+                    in_colab = folder == "colab" and bool(github_name(repository))
+                    cell.source = outside(cell.source, repository, site, in_colab)
+            notebook.cells[:0] = [
+                (new_markdown_cell if text.startswith("#") else new_code_cell)(
+                    text.strip().replace("{repository}", repository), id=f"first-{i}"
+                )
+                for i, text in enumerate(texts)
+            ]
             if folder == "colab":
                 notebook.metadata["accelerator"] = "GPU"
             nbformat.write(notebook, outdir / folder / path.name)
@@ -212,7 +150,7 @@ def outside(text: str, repository: str, site: str, in_colab: bool) -> str:
         name, suffix, anchor = match.groups(default="")
         if in_colab and suffix == "ipynb":
             return f"]({colab_address(repository, name)}{anchor})"
-        anchor = anchor.lower()  # as the site and GitHub write it
+        anchor = anchor and f"#{make_id(anchor)}"  # as the site and GitHub write it
         if site:
             return f"]({site}book/{name}.html{anchor})"
         if repository:

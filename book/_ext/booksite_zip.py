@@ -13,26 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 NAME = "pytorch-by-hand"
-# What a build leaves for its own next run, and what only a server can use.
-LEFT_OUT = {".buildinfo", "objects.inv", ".nojekyll"}
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
 def pack(site: Path, target: Path) -> str:
     """Write a zip of a built site; say how many files are in it."""
-    files = sorted(
-        path
-        for path in site.rglob("*")
-        if path.is_file() and path.name not in LEFT_OUT and path.suffix != ".pyc"
-    )
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    files = sorted(f for f in site.rglob("*") if f.is_file() and f.name[0] != ".")
+    with zipfile.ZipFile(target, "w") as archive:
         for path in files:
-            entry = zipfile.ZipInfo(
-                f"{NAME}/{path.relative_to(site).as_posix()}", EPOCH
-            )
-            entry.compress_type = zipfile.ZIP_DEFLATED
+            name = f"{NAME}/{path.relative_to(site).as_posix()}"
+            entry = zipfile.ZipInfo(name, EPOCH)
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, path.read_bytes())
+            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
     return f"{len(files)} files"
 
 
