@@ -25,6 +25,14 @@ INDEX = (
 )
 OPENING = "# {}\n\nAbout {}.\n\n**You will be able to**\n\n- count to {};\n- stop."
 LINKS = "## Links\n\n[one](01-one.ipynb#GPU-first) [three](03-three.ipynb) $x^2$"
+TABLE = """
+
+中文：显卡
+
+| you see | look at |
+|---|---|
+| the loss is nan | [strides](#Strides-(optional)) |
+"""
 DRAW = """\
 %config InlineBackend.figure_formats = ["svg"]
 import matplotlib.pyplot as plt
@@ -79,6 +87,7 @@ def write_book(root: Path) -> Path:
     book.mkdir(parents=True)
     config = ROOT.joinpath("_config.yml").read_text("utf-8")
     config = re.sub("06-[a-z-]+: 07-[a-z-]+", "02-two: 03-three", config)
+    config = config.replace("09-gpu: 10-gpu", "09-gpu: 03-three")
     root.joinpath("_config.yml").write_text(config, "utf-8")
     for folder in ("_ext", "_static", "_templates"):
         book.joinpath(folder).symlink_to(ROOT / "book" / folder)
@@ -93,7 +102,7 @@ def write_book(root: Path) -> Path:
         book / "01-one.ipynb",
         [
             text(OPENING.format("One", "one", "one")),
-            text("## GPU first\n\n" + "word " * 300),
+            text("## GPU first\n\n" + "word " * 240 + TABLE),
             code(DRAW, mystnb=alt),
             text("### Strides (optional)\n\n" + "word " * 540, "optional"),
             code("print(2)", "optional"),
