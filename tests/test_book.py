@@ -284,13 +284,21 @@ def test_a_notebook_that_needs_a_network_fails(tmp_path):
     assert "the book must not need a network" in run.stdout, run.stdout
 
 
-def test_every_package_is_installed():
-    """setuptools does not look for packages itself: one of them lies in tests/."""
+def test_every_data_file_of_the_package_is_installed():
+    """setuptools finds the packages itself, but only data files that are named."""
     setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    named = set(setup["tool"]["setuptools"]["packages"])
-    folders = {path.parent for path in (ROOT / "helpers").rglob("__init__.py")}
-    there = {".".join(path.relative_to(ROOT).parts) for path in folders}
-    assert named == there | {"helpers.results"}
+    patterns = setup["tool"]["setuptools"]["package-data"]
+    named = {
+        path
+        for package, globs in patterns.items()
+        for pattern in globs
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
+    files = {path for path in (ROOT / "helpers").rglob("*.*") if path.is_file()}
+    data = {path for path in files if path.suffix not in {".py", ".pyc"}}
+    assert named >= data > set()
+    packages = {path.parent for path in (ROOT / "helpers").rglob("__init__.py")}
+    assert {path.parent for path in files if path.suffix == ".py"} == packages
 
 
 def test_ruff_is_clean():

@@ -291,6 +291,10 @@ def graded(book, handed_out, tmp_path_factory):
     return folder, folder.with_name(folder.name + "-grading")
 
 
+def results(graded):
+    return table(graded[1] / "exercises.csv")
+
+
 @needs_nbgrader
 @pytest.mark.parametrize(("name", "expected", "_"), HAND_INS)
 def test_a_hand_in_comes_to_what_it_must(name, expected, _, graded):
@@ -299,3 +303,319 @@ def test_a_hand_in_comes_to_what_it_must(name, expected, _, graded):
     ]
     found = [r["result"].replace(" ", "-") for r in rows if r["result"] != "not used"]
     assert " ".join(found) == expected, rows
+
+
+@needs_nbgrader
+def test_reasons_are_told(graded):
+    said = {(r["name"], r["exercise"]): r["message"] for r in results(graded)}
+    assert "Your cell does not run: SyntaxError" in said["syntax", "01.1"]
+    assert "Your cell does not run: NameError" in said["names", "01.1"]
+    assert "SystemExit" in said["names", "01.2"]
+    assert "longer than 10 seconds" in said["loops", "01.1"]
+    assert "exercise 01.2 took too long" in said["stubborn", "01.2"]
+    assert "ended in exercise 01.2" in said["exits", "01.2"]
+    assert "in exercise 01.2" in said["kills", "01.1"]
+    assert "run down the columns" in said["Müller, Änne", "01.2"]
+    assert "only a part" in said["cut", ""]
+    assert "no notebook was handed in; there is homework.pdf" in said["paper", ""]
+    assert "no chapter of the book" in said["own", ""]
+    older = [r for r in results(graded) if r["result"] == "not used"]
+    assert {(r["file"], r["name"]) for r in older} >= {("two/a (2).ipynb", "two")}
+
+
+@needs_nbgrader
+def test_gradebook_class_view_and_what_is_imported(graded):
+    folder = graded[1]
+    book = {row["name"]: row for row in table(folder / "gradebook.csv")}
+    assert len(book) == len(HAND_INS) - (not ON_LINUX)
+    assert "'=1+1" in book
+    assert not [v for row in book.values() for v in row.values() if v[:1] in "=+-@\t"]
+    part = [book["part"][key] for key in ("01.1", "01.2", "points", "of", "not graded")]
+    assert part == ["0.8", "0.0", "0.8", "2", "0"]
+    assert [book["exits"][key] for key in ("points", "not graded")] == ["1.0", "1"]
+    class_view = table(folder / "class.csv")
+    assert [row["exercise"] for row in class_view] == ["01.1", "01.2"]
+    for row in class_view:
+        its = [r["result"] for r in results(graded) if r["exercise"] == row["exercise"]]
+        for kind in ("right", "wrong", "empty", "stopped", "not graded"):
+            assert int(row[kind]) == its.count(kind)
+    assert "run down the columns" in class_view[1]["commonest message"]
+    moodle = table(folder / "moodle-01-tensors.csv")
+    assert [(row["Identifier"], row["Grade"]) for row in moodle] == [
+        ("Participant 77", "1.0")
+    ]
+    canvas = table(folder / "canvas-01-tensors.csv")
+    assert [(row["ID"], row["01-tensors"]) for row in canvas] == [("4321", "2.0")]
+
+
+@needs_nbgrader
+def test_each_student_graded_has_a_page_of_feedback(graded):
+    page = graded[1] / "feedback/Müller-Änne-77/01-tensors/01-tensors.html"
+    assert "run down the columns" in page.read_text(encoding="utf-8")
+    pages = list(graded[1].glob("feedback/*/01-tensors/01-tensors.html"))
+    with_rows = {r["name"] for r in results(graded) if r["exercise"]} - {"kills"}
+    assert len(pages) == len(with_rows)
+
+
+@needs_nbgrader
+@pytest.mark.skipif(os.name != "posix", reason="reads the environment of processes")
+def test_nothing_is_left_running(graded):
+    import psutil
+
+    mark = ("OF_THIS_TEST", str(graded[0]))
+    every = psutil.process_iter(["environ", "cmdline"])
+    left = [
+        p.info["cmdline"] for p in every if mark in (p.info["environ"] or {}).items()
+    ]
+    assert not [words for words in left if any("ipykernel" in word for word in words)]
+
+
+@needs_nbgrader
+def test_going_on_grades_what_is_new_and_keeps_points_given_by_hand(
+    graded, book, handed_out, tmp_path, capsys
+):
+    from nbgrader.api import Gradebook
+
+    # Two students of the class: only the second hands in anew.
+    folder = tmp_path / "class"
+    course = graded[1]
+    for name in ("part.ipynb", "syntax.ipynb"):
+        put(folder / name, (graded[0] / name).read_bytes())
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
+        notebook = gradebook.find_submission_notebook(
+            "01-tensors", "01-tensors", "part"
+        )
+        next(g for g in notebook.grades if "01-2" in g.name).manual_score = 0.5
+        gradebook.db.commit()
+    made = filled(copy.deepcopy(handed_out), SHAPES, SHEET)
+    put(folder / "syntax.ipynb", made, 2e9)
+    assert grade(folder, book, "--out", str(course)) == 0
+    assert " 1 to grade" in capsys.readouterr().out
+    rows = {row["name"]: row for row in table(course / "gradebook.csv")}
+    assert rows["part"]["points"] == "1.3"
+    assert rows["syntax"]["points"] == "2.0"
+
+
+@needs_nbgrader
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_keeps_what_is_there(book, handed_out, tmp_path):
+    slow = filled(copy.deepcopy(handed_out), "import time; time.sleep(500)", SHEET)
+    put(tmp_path / "class" / "王.ipynb", slow)
+    words = ["-m", "helpers.classroom", "grade", tmp_path / "class", "--book", book]
+    process = subprocess.Popen(
+        [sys.executable, *map(str, words), "--timeout", "500"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "cp1252"},  # which has no 王
+    )
+    log = tmp_path / "class-grading/logs/王-01-tensors.txt"
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        if log.exists() and "exercise 01.1" in log.read_text():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=300)
+    assert process.returncode == 130, errors
+    assert b"the same command goes on" in printed
+    assert errors == b""
+    (row, _) = table(tmp_path / "class-grading/exercises.csv")
+    assert (row["name"], row["result"]) == ("王", "not graded")
+
+
+def test_what_cannot_be_done_is_said_in_one_line(book, tmp_path, capsys):
+    (tmp_path / "class").mkdir()
+    known = "there is no chapter '77'; choose from 01-tensors"
+    cases = [(tmp_path / "nowhere", book, "01", "is no folder")]
+    cases += [(tmp_path / "class", tmp_path, "01", "no chapters in")]
+    cases += [(tmp_path / "class", book, "77", known)]
+    for folder, chapters, chapter, message in cases if HAS_NBGRADER else ():
+        assert grade(folder, chapters, "--chapter", chapter) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        assert message in line
+
+
+# --- Editions -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def editions(tmp_path_factory):
+    """Both editions of the whole book, as zips by name."""
+    folder = tmp_path_factory.mktemp("editions")
+    for name in ("student", "instructor"):
+        assert command.main([name, str(folder / name)]) == 0
+    return {name: folder / f"{name}.zip" for name in ("student", "instructor")}
+
+
+def files_of(path):
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        return {n.partition("/")[2]: archive.read(n) for n in archive.namelist()}
+
+
+def notebooks_of(path):
+    return {
+        Path(name).stem: json.loads(content)
+        for name, content in files_of(path).items()
+        if name.endswith(".ipynb")
+    }
+
+
+def packed(source):
+    """Return a source without what spacing there is in it."""
+    return re.sub(r"\s", "", source)
+
+
+def test_no_file_for_students_has_the_text_of_a_solution(editions):
+    def all_text(path):
+        parts = []
+        for name, content in files_of(path).items():
+            if name.endswith(".ipynb"):
+                cells = json.loads(content)["cells"]
+                parts += ["".join(cell["source"]) for cell in cells]
+            elif not name.endswith(".gz"):
+                parts.append(content.decode())
+        return packed("\n".join(parts))
+
+    student = all_text(editions["student"])
+    instructor = all_text(editions["instructor"])
+    solutions = [
+        packed(cell["source"])
+        for path in CHAPTERS
+        for exercise in read_chapter(path).exercises
+        for cell in exercise.solutions
+    ]
+    assert len(solutions) >= 3 * len(CHAPTERS)
+    for solution in solutions:
+        assert solution in instructor
+        assert solution not in student
+    for made in notebooks_of(editions["student"]).values():
+        for cell in made["cells"]:
+            assert not is_solution(cell)
+            assert "teaching" not in cell["metadata"].get("tags", [])
+
+
+@pytest.mark.parametrize("edition", ["student", "instructor"])
+def test_notebooks_are_valid_and_marked(edition, editions):
+    made = notebooks_of(editions[edition])
+    assert sorted(made) == [path.stem for path in CHAPTERS]
+    for stem, content in made.items():
+        nbformat.validate(content)
+        assert content["metadata"]["pytorch_by_hand"]["chapter"] == stem
+        marks = [c["metadata"].get("nbgrader") for c in content["cells"]]
+        marks = [mark for mark in marks if mark]
+        assert marks
+        assert len({mark["grade_id"] for mark in marks}) == len(marks)
+        for mark in marks:
+            assert mark["grade"] == mark["locked"] == (not mark["solution"])
+            assert ("points" in mark) == mark["grade"]
+
+
+def test_teachers_have_the_hints(editions):
+    from helpers.exercises import find
+
+    made = notebooks_of(editions["instructor"])
+    for path in CHAPTERS:
+        cells = made[path.stem]["cells"]
+        notes = [c for c in cells if "teaching" in c["metadata"].get("tags", [])]
+        prose = "\n".join("".join(cell["source"]) for cell in notes)
+        for exercise in read_chapter(path).exercises:
+            for hint in find(exercise.name).hints:
+                assert hint in prose
+
+
+@pytest.mark.parametrize("edition", ["student", "instructor"])
+def test_links_resolve_and_pages_show_no_directive(edition, editions):
+    files = files_of(editions[edition])
+    for name, content in files.items():
+        if name.endswith(".ipynb"):
+            cells = json.loads(content)["cells"]
+            prose = "\n".join(
+                "".join(c["source"]) for c in cells if c["cell_type"] != "code"
+            )
+        elif name.endswith(".md") and not name.startswith("helpers/"):
+            prose = content.decode()
+        else:
+            continue
+        assert not re.search(r"^(```+|:::+)\{", prose, flags=re.M), name
+        folder = name.rpartition("/")[0]
+        for target in re.findall(r"\]\(([^)\s#]+)", re.sub(r"`[^`]*`", "", prose)):
+            linked = f"{folder}/{target}".lstrip("/")
+            if (ROOT / linked).exists():  # else tests/test_book.py says so
+                assert linked in files, f"{name} links to {target}"
+
+
+def test_an_edition_is_written_once_and_always_the_same(editions, tmp_path, capsys):
+    again = tmp_path / "again.zip"
+    again.write_bytes(b"old")
+    assert command.main(["student", str(again)]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert command.main(["student", str(again), "--force"]) == 0
+    assert again.read_bytes() == editions["student"].read_bytes()
+    assert command.main(["student", str(again / "x.zip")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["again.zip"]
+
+
+def test_the_unpacked_edition_works_without_a_network(editions, tmp_path):
+    with zipfile.ZipFile(editions["student"]) as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / "pytorch-by-hand-student"
+    program = (
+        "import helpers, helpers.data\n"
+        "from helpers.exercises import check, solution\n"
+        "print(helpers.__file__)\n"
+        "print(len(helpers.data.mnist('test')), check('01.1', None).status)\n"
+        "print(solution('01.1'))"
+    )
+    chosen = {
+        "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "tests/no_network")]),
+        "PYTORCH_BY_HAND_CACHE": str(tmp_path / "cache"),
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder / "book",
+        env=os.environ | chosen,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    where, what, solved = run.stdout.splitlines()[:3]
+    assert where.startswith(str(folder))
+    assert what == "10000 empty"
+    assert "your teacher has it" in run.stdout
+    assert "my_shapes = {" not in solved
+
+
+def names_in(source):
+    """Return the names that a cell loads from outside and those that it binds."""
+    tree = ast.parse(re.sub(r"^[%!].*$", "", source, flags=re.M))
+    loaded, bound = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            (loaded if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            bound |= {(a.asname or a.name).partition(".")[0] for a in node.names}
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            bound.add(node.name)
+    return loaded, bound
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_exercises_need_no_earlier_solution(path):
+    """A student has only the stubs: every name in them must come from elsewhere."""
+    chapter = read_chapter(path)
+    bound = set(dir(builtins)) | {"display", "__name__"}
+    for cell in chapter.setup:
+        bound |= names_in(cell["source"])[1]
+    for exercise in chapter.exercises:
+        for cell in [*exercise.stubs, *exercise.checks]:
+            loaded, more = names_in(cell["source"])
+            assert loaded <= bound | more, f"{cell['id']}: {loaded - bound - more}"
+            bound |= more

@@ -44,7 +44,8 @@ def _grade(options: argparse.Namespace) -> int:
         import nbgrader  # noqa: F401
         import psutil  # noqa: F401
 
-        from helpers.classroom._grade import Limits, grade
+        from helpers.classroom._course import Limits
+        from helpers.classroom._grade import grade
     except ImportError as error:
         raise ClassroomError(
             f'grading needs {error.name}: python -m pip install -e ".[teach]"'

@@ -140,7 +140,7 @@ def cells_of(notebook: dict[str, Any]) -> list[Cell]:
 
     What is missing or of a wrong type is replaced by something empty.
     """
-    cells = []
+    cells: list[Cell] = []
     for cell in notebook["cells"]:
         if isinstance(cell, dict):
             source = cell.get("source", cell.get("input", ""))

@@ -62,10 +62,10 @@ def graded_copy(chapter: Chapter, answers: dict[str, list[Cell]]) -> str:
     A cell to fill in that a student deleted comes back, since it may define what
     the answer needs. Without answers, all of them do.
     """
-    cells: list[dict[str, Any]] = []
+    cells: list[Cell] = []
 
     def add(source: str, exercise: str = "", kind: str = "code", **more: Any) -> None:
-        cell = {"id": f"cell-{len(cells)}", "cell_type": kind, "source": source}
+        cell: Cell = {"id": f"cell-{len(cells)}", "cell_type": kind, "source": source}
         cell["metadata"] = {METADATA: exercise} | more
         cells.append(
             cell | ({"outputs": [], "execution_count": None} if kind == "code" else {})
@@ -103,7 +103,7 @@ class Course:
         self.limits = limits
         self.problems: dict[Job, str] = {}  # why there is no result
         start = "forkserver" if hasattr(os, "fork") else "spawn"
-        self._context = multiprocessing.get_context(start)
+        self._context: Any = multiprocessing.get_context(start)
         if start == "forkserver":  # nbgrader is imported once, not for each student
             modules = ["nbgrader.apps", "helpers.classroom._execute"]
             self._context.set_forkserver_preload(modules)
@@ -225,7 +225,7 @@ class Course:
         memory: int,
     ) -> BaseProcess:
         arguments = (command, log, environment, memory)
-        process = self._context.Process(
+        process: BaseProcess = self._context.Process(
             target=_nbgrader, args=(self.folder, *arguments)
         )
         process.start()
@@ -254,12 +254,12 @@ def _nbgrader(
 
         os.setsid()  # Ctrl-C is for the command, which ends this process itself
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 1 << 30}
+        limits = [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 1 << 30)]
         if memory:  # not RLIMIT_AS: torch's libraries take GBs of that
-            limits[resource.RLIMIT_DATA] = memory << 20
-        for kind, value in limits.items():
+            limits.append((resource.RLIMIT_DATA, memory << 20))
+        for kind, most in limits:
             with suppress(ValueError, OSError):
-                resource.setrlimit(kind, (value, value))
+                resource.setrlimit(kind, (most, most))
     from nbgrader.apps import NbGraderApp
 
     NbGraderApp.launch_instance(list(command))
