@@ -233,7 +233,11 @@ HAND_INS = [
     ("loops", "stopped right", lambda f: {"loops.ipynb": f(LOOP, SHEET)}),
     ("prints", "stopped right", lambda f: {"prints.ipynb": f(PRINTS, WARNS)}),
     ("stubborn", "right not-graded", lambda f: {"stubborn.ipynb": f(SHAPES, STUBBORN)}),
-    ("exits", "right not-graded", lambda f: {"exits.ipynb": f(SHAPES, "exit()")}),
+    (
+        "exits",
+        "right not-graded",
+        lambda f: {"exits.ipynb": f(SHAPES, "import os; os._exit(0)")},
+    ),
     ("kills", "not-graded not-graded", lambda f: {"kills.ipynb": f(SHAPES, KILLS)}),
     pytest.param(
         "memory",
@@ -247,7 +251,7 @@ HAND_INS = [
         lambda f: {"replaced.ipynb": f(REPLACED, TURNED)},
     ),
     ("=1+1", "right right", lambda f: {"=1+1.ipynb": f(SHAPES, USES, ADDED + SETUP)}),
-    ("cut", "not-graded", lambda f: {"cut.ipynb": text(f(SHAPES))[:9_000]}),
+    ("cut", "not-graded", lambda f: {"cut.ipynb": text(f(SHAPES))[:-50]}),
     ("paper", "not-graded", lambda f: {"paper/homework.pdf": b"%PDF-1.7"}),
     ("nothing", "not-graded", lambda f: {"nothing/": b""}),
     ("own", "not-graded", lambda f: {"own.ipynb": {"cells": [code("x = 1")]}}),

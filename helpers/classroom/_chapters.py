@@ -119,8 +119,8 @@ def load(content: bytes) -> dict[str, Any]:
     """
     try:
         notebook = json.loads(content)  # UTF-8 with a mark at its start or not, UTF-16
-        if isinstance(notebook, dict) and "worksheets" in notebook:  # before 2015
-            notebook.setdefault("cells", notebook["worksheets"][0]["cells"])
+        if "cells" not in notebook:  # as before 2015
+            notebook["cells"] = notebook["worksheets"][0]["cells"]
         if isinstance(notebook["cells"], list):
             return dict(notebook)
     except (LookupError, TypeError):
@@ -148,14 +148,12 @@ def cells_of(notebook: dict[str, Any]) -> list[Cell]:
             text = "".join(line for line in lines if isinstance(line, str))
             kind, metadata = cell.get("cell_type"), cell.get("metadata")
             if kind == "heading":  # before 2015
-                level = cell.get("level")
-                marks = "#" * level if level in range(1, 7) else "#"
+                marks = "###" if cell.get("level") == 3 else "#"
                 kind, text = "markdown", f"{marks} {text}"
-            one = {"cell_type": kind, "source": text.replace("\r\n", "\n")}
+            one: Cell = {"cell_type": kind, "source": text.replace("\r\n", "\n")}
             one["id"] = cell["id"] if isinstance(cell.get("id"), str) else ""
-            cells.append(
-                one | {"metadata": metadata if isinstance(metadata, dict) else {}}
-            )
+            one["metadata"] = metadata if isinstance(metadata, dict) else {}
+            cells.append(one)
     return cells
 
 
@@ -176,7 +174,7 @@ def chapter_of(
     numbers = Counter(name[:2] for name in CHECK.findall(code)).most_common()
     starts = Counter(cell["id"].rpartition("-")[0] for cell in cells).most_common()
     title = _title(cells)
-    signs = [
+    signs: list[str] = [
         *(stem for number, _ in numbers for stem in chapters if stem[:2] == number),
         *(stem for stem, _ in starts),
         *(stem for stem in chapters if title and title == chapters[stem].title),
@@ -275,7 +273,8 @@ def _definitions(source: str, known: set[str]) -> str:
 def _only_definitions(statements: list[ast.stmt]) -> list[ast.stmt]:
     for node in statements:
         if isinstance(node, ast.Try):  # such as an import with a way out
-            for block in (node, *node.handlers):
+            blocks: list[ast.Try | ast.ExceptHandler] = [node, *node.handlers]
+            for block in blocks:
                 block.body = _only_definitions(block.body) or [ast.Pass()]
             node.orelse = _only_definitions(node.orelse)
             node.finalbody = _only_definitions(node.finalbody)

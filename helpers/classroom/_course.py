@@ -28,7 +28,10 @@ from helpers.classroom._chapters import (
 TOKEN = "PYTORCH_BY_HAND_GRADING"  # marks all processes of one notebook
 SETUP_SECONDS = 1800  # for the chapter's own code
 # Figures of the chapter are drawn for nobody; those of an answer are shown.
-FIGURES = '%matplotlib inline\n__import__("matplotlib.pyplot").pyplot.close("all")'
+FIGURES = """\
+if "matplotlib" in __import__("sys").modules:
+    %matplotlib inline
+    __import__("matplotlib.pyplot").pyplot.close("all")"""
 CHECK_IMPORT = "from helpers.exercises import check\n\n"
 CONFIG = """\
 # Written by `python -m helpers.classroom grade`, and again each time.

@@ -102,9 +102,9 @@ class ExecuteAnswers(Execute):
         elif self.ended and result == "not graded":
             message = f"The notebook cannot be graded further: {self.ended}."
         elif exercise in self.errors and result != "right":
-            before = message if result == "wrong" else ""
+            before = message if shown and result == "wrong" else ""
             result, message = self.errors[exercise]
-            message, shown = f"{before} {message}".strip(), ""
+            message, shown = f"{message} {before}".strip(), ""
         shown = shown or f"<p>{html.escape(f'{exercise} {result}. {message}')}</p>"
         return new_output(
             "execute_result",

@@ -130,15 +130,15 @@ def _rows(
     work: Work,
     chapters: dict[str, Chapter],
 ) -> list[Row]:
-    who, rows = (student.name, student.number), []
+    who, rows = (student.name, student.number), list[Row]()
     for stem, (file, _) in sorted(work.chapters.items()):
         results = course.results(name, stem)
         points = course.points(name, stem, student.name) if results else {}
         why = course.problems.get((name, stem), "it was not run yet")
         for e in (exercise.name for exercise in chapters[stem].exercises):
             said = results.get(e, {"status": "not graded", "message": why})
-            found = said["status"], points.get(e, ""), said["message"]
-            rows.append(Row(*who, stem, e, *found, file))
+            result, its = said["status"], points.get(e, "")
+            rows.append(Row(*who, stem, e, result, its, said["message"], file))
     return rows + [Row(*who, "", "", what, "", why, f) for f, what, why in work.rest]
 
 
