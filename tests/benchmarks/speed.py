@@ -15,13 +15,15 @@ import torch
 from digits import FAST, build, run, with_transform
 from torch import nn, optim
 from torch.utils.data import DataLoader, Dataset, Subset
+from writing import Part
 
 from helpers import data
 from helpers.device import synchronize, time_calls
 from helpers.models import DropoutNet
 from helpers.training import train_one_epoch
 
-SHARES = (8, 4, 2, 1)
+LOADERS = ("plain", "2 workers", "in memory")
+SHARES = ("8", "4", "2", "1")
 
 
 class Waiting:
@@ -142,3 +144,20 @@ def current_memory() -> float:
     if not status.exists():
         return peak_memory()
     return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+LOADING = Part(
+    measure_loading,
+    {name: {"network": "DropoutNet", "batch_size": 64} for name in LOADERS},
+    dict.fromkeys(LOADERS, 3),
+)
+GROWTH = Part(
+    measure_growth,
+    {share: {"recipe": "fast", "share": int(share)} for share in SHARES},
+    dict.fromkeys(SHARES, 3),
+)
+COMPILE = Part(
+    measure_compile,
+    {name: {"recipe": "fast", "step": name} for name in ("plain", "compiled")},
+    {"plain": 1, "compiled": 1},
+)
