@@ -59,6 +59,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "PhotoNet": PhotoNet,
     "NormPhotoNet": NormPhotoNet,
     "ResidualNet": ResidualNet,
+    "WideResidualNet": lambda: ResidualNet(width=64),
 }
 
 
@@ -104,6 +105,14 @@ RECIPES = {
         one_cycle=True,
     ),
 }
+WIDE = replace(
+    RECIPES["one-cycle"],
+    title="a residual network for a GPU",
+    model="WideResidualNet",
+    batch_size=512,
+    lr=0.4,
+    num_epochs=20,
+)
 BEST = {"title": "the fast recipe", "model": "QuickNet"}
 
 
@@ -138,7 +147,16 @@ def source_and_speed(device: torch.device, limit: int | None) -> dict[str, Any]:
 def measure(
     name: str, seed: int, device: torch.device, limit: int | None
 ) -> dict[str, Any]:
-    """Train by one recipe and return its record.
+    """Train by one of `RECIPES`, or by the best one."""
+    if name == "best":
+        return measure_best(seed, device, limit)
+    return measure_recipe(RECIPES[name], seed, device, limit)
+
+
+def measure_recipe(
+    recipe: Recipe, seed: int, device: torch.device, limit: int | None
+) -> dict[str, Any]:
+    """Train by a recipe and return its record.
 
     Returns
     -------
@@ -150,9 +168,6 @@ def measure(
         as they are (``seen_loss``, ``seen_accuracy``). ``test``: loss, accuracy,
         accuracy of each class, and confusion matrix.
     """
-    if name == "best":
-        return measure_best(seed, device, limit)
-    recipe = RECIPES[name]
     train, validation, test = (
         data.to_tensors(part, recipe.mean, recipe.std) for part in parts(limit)
     )

@@ -26,8 +26,8 @@ Measure = Callable[[str, int, torch.device, int | None], dict[str, Any]]
 class Part:
     """Some figures that are measured the same way and kept in one file.
 
-    ``facts`` tells what the file says of all runs. It raises `LookupError` if
-    something that the part needs is missing here.
+    ``facts`` tells what the file says of all runs. It and ``measure`` raise
+    `LookupError` if something that they need is missing here.
     """
 
     measure: Measure
@@ -83,7 +83,7 @@ def measure_part(
         try:
             content = {"part": name, **part.facts(device, options.limit), "runs": {}}
         except LookupError as missing:
-            print(f"{name}: left out, {missing.args[0]}", flush=True)
+            print(f"{name}: left out, {missing}", flush=True)
             return
     wanted = {
         key: min(count, options.seeds or count) for key, count in part.seeds.items()
@@ -95,7 +95,12 @@ def measure_part(
             row["about"] = part.runs[key]
             if seed >= wanted[key] or seed in [run["seed"] for run in row["seeds"]]:
                 continue
-            record = part.measure(key, seed, device, options.limit)
+            try:
+                record = part.measure(key, seed, device, options.limit)
+            except LookupError as missing:
+                print(f"{name} {key}: left out, {missing}", flush=True)
+                wanted[key] = 0
+                continue
             record = {"seed": seed} | record | stamp(device, options.note)
             row["seeds"].append(record)
             row["seeds"].sort(key=lambda run: run["seed"])
@@ -109,7 +114,8 @@ def measure_part(
 def save(path: Path, part: Part, content: dict[str, Any]) -> None:
     """Write a part's file, its runs in the order of the part."""
     runs = content["runs"]
-    content["runs"] = {key: runs[key] for key in part.runs if runs.get(key)}
+    measured = [key for key in part.runs if key in runs and runs[key]["seeds"]]
+    content["runs"] = {key: runs[key] for key in measured}
     if part.summarize:
         content["summary"] = part.summarize(content["runs"], path.parent)
     write_json(path, content)
