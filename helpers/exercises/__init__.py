@@ -26,6 +26,7 @@ from helpers.exercises import (  # noqa: F401 (each adds its exercises)
     chapter11,
     chapter12,
     chapter13,
+    chapter14,
 )
 from helpers.exercises._hints import hint
 from helpers.exercises._quiz import Quiz, quiz

@@ -51,12 +51,10 @@ def _positive(*shape: int) -> Tensor:
     return 0.5 + torch.rand(shape, dtype=torch.float64)
 
 
-def _result(made: object, call: str, own: Any, expected: Tensor) -> Own:
-    """Return what a call made, if it is a tensor of the reader's of the right shape."""
+def _own_tensor(made: Any, call: str, own: Any) -> Own:
+    """Return what a call made, if it is a tensor of the reader's class."""
     if not isinstance(returned(made, call), own):
         raise Wrong(f"`{call}` returns {describe(made)}. It should be a `Tensor`.")
-    assert isinstance(made, object)
-    as_tensor(made.values, f"{call}.values", tuple(expected.shape))  # type: ignore[attr-defined]
     return made
 
 
@@ -84,14 +82,13 @@ def _judge_division(attempt: Any, own: Any, a: Tensor, b: Tensor) -> None:
     call = "my_divide(a, b)"
     tried = f"tensors of the shapes {tuple(a.shape)} and {tuple(b.shape)}"
     x, y = own(a.numpy()), own(b.numpy())
-    result = _result(
-        attempted(attempt, call, x, y, tried=tried), call, own, expected=a / b
-    )
-    values = as_tensor(result.values, call)
+    result = _own_tensor(attempted(attempt, call, x, y, tried=tried), call, own)
+    values = as_tensor(result.values, f"{call}.values", tuple((a / b).shape))
+    if same(values, b / a, TOLERANCE):
+        raise Wrong("This is b / a. It should be a / b.")
     if not same(values, a / b, TOLERANCE):
-        upside_down = same(values, b / a, TOLERANCE)
-        why = "This is b / a." if upside_down else first_difference(values, a / b)
-        raise Wrong(f"The values are not those of a / b: {why}")
+        where = first_difference(values, a / b, TOLERANCE)
+        raise Wrong(f"The values are not those of a / b: {where}.")
     if result.grad_fn is None:
         raise Wrong("The values are right, but the result has no `grad_fn`.")
     if {id(parent) for parent in result.parents} != {id(x), id(y)}:
@@ -107,37 +104,37 @@ def _judge_division(attempt: Any, own: Any, a: Tensor, b: Tensor) -> None:
             "one for each parent."
         )
     _walk_back(result, slope, call)
-    right_a, right_b = slope / b, -slope * a / b**2
-    mistakes = {
-        "a": [(slope * b, "times b, where it should be divided by b")],
-        "b": [
-            (-right_b, "of the wrong sign: a larger divisor makes the result smaller"),
-            (-slope * a / b, "divided by b only once: the slope of 1 / b is -1 / b²"),
-            (slope * a, "that of a product"),
-            (slope / b, "that by a"),
-        ],
-    }
-    for name, tensor, right in (("a", x, right_a), ("b", y, right_b)):
-        found = _slope(tensor, f"`{name}`")
-        wrong = [*mistakes[name], (right / slope, "not multiplied by the slope that ")]
-        _compare_slopes(found, right, name, wrong)
+    alone = "not multiplied by the slope that arrives"
+    product = "that of a product"
+    by_a, by_b = slope / b, -slope * a / b**2
+    _compare_slopes(
+        _slope(x, "`a`"), by_a, "a", [(slope * b, product), (1 / b + 0 * a, alone)]
+    )
+    mistakes = [
+        (-by_b, "of the wrong sign: a larger divisor makes the result smaller"),
+        (-slope * a / b, "divided by b only once: the slope of 1 / b is -1 / b²"),
+        (slope * a, product),
+        (by_a, "that by a"),
+        (-a / b**2, alone),
+    ]
+    _compare_slopes(_slope(y, "`b`"), by_b, "b", mistakes)
 
 
 def _compare_slopes(
-    found: Tensor, right: Tensor, name: str, wrong: Sequence[tuple[Tensor, str]]
+    found: Tensor, right: Tensor, name: str, mistakes: Sequence[tuple[Tensor, str]]
 ) -> None:
-    """Compare a slope with the right one, and with those of known mistakes."""
-    shape = found.shape
-    expected = right.sum_to_size(shape)
+    """Compare a slope with the right one, and with those of known mistakes.
+
+    Except for the one found, they have the shape of the result.
+    """
+    expected = right.sum_to_size(found.shape)
     if same(found, expected, TOLERANCE):
         return
-    for mistake, what in wrong:
-        if same(found, mistake.sum_to_size(shape), TOLERANCE):
-            what = what + "arrives" if what.endswith("that ") else what
+    for mistake, what in mistakes:
+        if same(found, mistake.sum_to_size(found.shape), TOLERANCE):
             raise Wrong(f"The slope by `{name}` is {what}.")
-    raise Wrong(
-        f"The slope by `{name}` is not right: {first_difference(found, expected)}."
-    )
+    where = first_difference(found, expected, TOLERANCE)
+    raise Wrong(f"The slope by `{name}` is not right: {where}.")
 
 
 @exercise(
@@ -190,9 +187,7 @@ def mended_softmax(attempt: Any) -> str:
         x = _random(*shape)
         tried = f"a tensor of the shape {shape}"
         given = own(x.numpy())
-        made = returned(attempted(attempt, call, given, tried=tried), call)
-        if not isinstance(made, own):
-            raise Wrong(f"`{call}` returns {describe(made)}. It should be a `Tensor`.")
+        made = _own_tensor(attempted(attempt, call, given, tried=tried), call, own)
         values = as_tensor(made.values, call)
         for name in ("tanh", "lengths"):
             if same(values, _forward(name, x), TOLERANCE):
@@ -209,7 +204,7 @@ def mended_softmax(attempt: Any) -> str:
         _walk_back(made, slope, call)
         p = values
         right = p * (slope - (slope * p).sum(dim=-1, keepdim=True))
-        wrong = [
+        mistakes = [
             (
                 slope * p * (1 - p),
                 "still that of `softmax_rows`: it knows how each number of a row "
@@ -220,7 +215,7 @@ def mended_softmax(attempt: Any) -> str:
                 "summed over all rows. Each row is a softmax of its own",
             ),
         ]
-        _compare_slopes(_slope(given, "x"), right, "x", wrong)
+        _compare_slopes(_slope(given, "`x`"), right, "x", mistakes)
     return "In a softmax, each number of a row depends on all the others."
 
 
@@ -250,7 +245,9 @@ def _new_norm(attempt: Any, own: Any) -> Own:
         values = as_tensor(parameter.values, f"{call}.{name}.values", (FEATURES,))
         if not (values == start).all():
             raise Wrong(f"`{name}` should begin with {start:g} for each feature.")
-    there = attempted(getattr(norm, "parameters", None), "parameters()")
+    if not callable(getattr(norm, "parameters", None)):
+        raise Wrong("It has no method `parameters()`: `class MyBatchNorm(Module)`.")
+    there = attempted(norm.parameters, "parameters()")
     if {id(p) for p in there} != {id(norm.weight), id(norm.bias)}:
         raise Wrong("`parameters()` should find the weight and the bias, and no more.")
     return norm
@@ -279,9 +276,10 @@ def own_batch_norm(attempt: Any) -> str:
     weight, bias, slope = _positive(FEATURES), _random(FEATURES), _random(7, FEATURES)
     norm.weight.values, norm.bias.values = weight.numpy(), bias.numpy()
     given, call = own(x.numpy()), "norm(x)"
-    made = attempted(norm, call, given, tried=f"a batch of the shape {tuple(x.shape)}")
-    made = _result(made, call, own, expected=x)
-    _judge_normalized(as_tensor(made.values, call), x, weight, bias)
+    tried = f"a batch of the shape {tuple(x.shape)}"
+    made = _own_tensor(attempted(norm, call, given, tried=tried), call, own)
+    values = as_tensor(made.values, f"{call}.values", tuple(x.shape))
+    _judge_normalized(values, x, weight, bias)
     _walk_back(made, slope, call)
     leaves = [tensor.requires_grad_() for tensor in (x, weight, bias)]
     out = F.batch_norm(x, None, None, weight, bias, training=True)
@@ -293,8 +291,8 @@ def own_batch_norm(attempt: Any) -> str:
     )
     pairs = zip((given, norm.weight, norm.bias), ("x", "weight", "bias"), strict=True)
     for (tensor, name), right in zip(pairs, expected, strict=True):
-        wrong = [(detached, constant)] if name == "x" else []
-        _compare_slopes(_slope(tensor, f"`{name}`"), right, name, wrong)
+        mistakes = [(detached, constant)] if name == "x" else []
+        _compare_slopes(_slope(tensor, f"`{name}`"), right, name, mistakes)
     return "Its slopes came for free. Derived on paper, they fill half a page."
 
 
@@ -308,6 +306,7 @@ def _judge_normalized(found: Tensor, x: Tensor, weight: Tensor, bias: Tensor) ->
     mistakes = [
         (_normalized(x), "Weight and bias take no part in it."),
         (weight * _normalized(x), "The bias takes no part in it."),
+        (_normalized(x) + bias, "The weight takes no part in it."),
         (
             weight * _normalized(x, dim=1) + bias,
             "It is normalized over the features of each example. It should be over "
@@ -327,7 +326,8 @@ def _judge_normalized(found: Tensor, x: Tensor, weight: Tensor, bias: Tensor) ->
     for mistake, what in mistakes:
         if same(found, mistake, TOLERANCE):
             raise Wrong(what)
-    raise Wrong(f"The values are not right: {first_difference(found, right)}.")
+    where = first_difference(found, right, TOLERANCE)
+    raise Wrong(f"The values are not right: {where}.")
 
 
 # Exercise 4 ---------------------------------------------------------------------
