@@ -194,7 +194,8 @@ def _check_whole(path: str | Path, file: io.BytesIO) -> None:
     start = file.getvalue()[:15]
     try:
         with zipfile.ZipFile(file) as archive:
-            names, broken = archive.namelist(), archive.testzip()
+            broken = archive.testzip()
+            records = {one.filename: one.external_attr for one in archive.infolist()}
     except Exception as error:  # a damaged directory leads zipfile anywhere
         if not start or start.startswith(b"PK"):
             reason = f"its directory is wrong ({error})" if start else "it is empty"
@@ -209,8 +210,11 @@ def _check_whole(path: str | Path, file: io.BytesIO) -> None:
         raise CheckpointError(f"{path} is no checkpoint: {reason}.") from error
     if broken is not None:
         raise _damaged(path, f"its record {broken} does not match its checksum")
-    if not any(name.endswith("/data.pkl") for name in names):
-        listed = ", ".join(names[:3]) or "nothing"
+    # PyTorch takes a record that is marked as a folder for an empty one.
+    if not records or any(mark & 0x10 for mark in records.values()):
+        raise _damaged(path, "its directory is wrong")
+    if not any(name.endswith("/data.pkl") for name in records):
+        listed = ", ".join([*records][:3])
         raise CheckpointError(f"{path} is no checkpoint, but a zip of {listed}, ...")
     file.seek(0)
 
