@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -325,9 +325,16 @@ def _say(text: str) -> None:
 # --- From options to a run ---------------------------------------------------
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong option in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return what reads the command line, and explains it with ``--help``."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m helpers.train",
         description="Train one of the book's networks on the MNIST digits. What "
         "stands in parentheses is taken if you leave an option out.",
