@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,24 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import data
-
-PROGRAMS = Path(__file__).parent / "benchmarks"
+from helpers import data, records
 
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[ModuleType]:
     """The program tests/benchmarks/run.py as a module, computing in one thread."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(PROGRAMS)
-        num_threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        import run
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    import run
 
-        yield run
-        torch.set_num_threads(num_threads)
-        for name in ("run", "digits", "speed", "photographs"):
-            sys.modules.pop(name, None)
+    yield run
+    torch.set_num_threads(num_threads)
 
 
 def measure(run: ModuleType, out: Path, *words: str) -> int:
@@ -94,6 +87,12 @@ def test_a_run_that_the_file_holds_is_left_alone(run, tmp_path, monkeypatch, cap
     assert len(again) == 1
     assert again != before["runs"]["in memory"]["seeds"]
     assert 0 < again[0]["share"] < 1
+
+
+def test_a_chapter_reads_a_record_by_its_name():
+    assert records.read("digits")["part"] == "digits"
+    with pytest.raises(ValueError, match="no record 'digit', only compile, digits"):
+        records.read("digit")
 
 
 def test_every_step_changes_one_thing(run):

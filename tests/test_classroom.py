@@ -624,7 +624,7 @@ def test_students_are_told_what_counts(student_zip):
 
 
 def test_notes_for_teachers_come_from_the_checks(instructor_zip):
-    from helpers.exercises import EXERCISES
+    from helpers.exercises import find, names
 
     notes = [
         "".join(cell["source"])
@@ -632,7 +632,7 @@ def test_notes_for_teachers_come_from_the_checks(instructor_zip):
         for cell in made["cells"]
         if "teaching" in cell["metadata"].get("tags", [])
     ]
-    for name, exercise in EXERCISES.items():
+    for name, exercise in ((name, find(name)) for name in names()):
         found = [note for note in notes if f"exercise {name}**" in note]
         assert len(found) == 1, name
         wrong = found[0].partition("What the check says to wrong answers:\n\n")[2]

@@ -106,8 +106,6 @@ def _zipped(edition: str, book: Path) -> bytes:
 
 def _files(edition: str, book: Path) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of each file of an edition."""
-    from helpers.reproduce import RESULTS  # brings torch, which grading does without
-
     chapters = [read_chapter(path) for path in chapter_files(book)]
     yield "README.md", _readme(edition, chapters).encode()
     yield "requirements.txt", REQUIREMENTS.encode()
@@ -119,8 +117,6 @@ def _files(edition: str, book: Path) -> Iterator[tuple[str, bytes]]:
         inside = path.relative_to(PACKAGE)
         if path.is_file() and not LEFT_OUT & set(inside.parts):
             yield f"helpers/{inside.as_posix()}", path.read_bytes()
-    for path in sorted(RESULTS.glob("*.json")):  # the records that chapters read
-        yield f"tests/benchmarks/results/{path.name}", path.read_bytes()
     left_out = {"index.md"} | ({"teaching.md"} if edition == "student" else set())
     for path in sorted(book.glob("*.md")):
         if path.name not in left_out:
@@ -214,10 +210,10 @@ def _set_source(cell: Cell, text: str) -> None:
 def _note(exercise: Exercise) -> str:
     """Return what a teacher wants to know about an exercise, or nothing."""
     try:
-        from helpers.exercises import EXERCISES
+        from helpers.exercises import find
 
-        known = EXERCISES[exercise.name]
-    except (ImportError, KeyError):
+        known = find(exercise.name)
+    except (ImportError, ValueError):
         return ""
     parts = [f"**For the teacher: exercise {exercise.name}**"]
     if known.hints:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import reproduce
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn, optim
@@ -18,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import transforms
 
-from helpers import data, reproduce
+from helpers import data
 from helpers.device import synchronize
 from helpers.evaluation import evaluate
 from helpers.models import FastNet, count_parameters
@@ -108,7 +109,7 @@ class Recipe:
     workers: int = 0
     mean: tuple[float, ...] = (data.MNIST_MEAN,)
     std: tuple[float, ...] = (data.MNIST_STD,)
-    tutorial: str = ""  # takes network and optimizer from helpers.reproduce
+    tutorial: str = ""  # takes network and optimizer from reproduce.py
 
 
 EXAMPLES = Recipe(

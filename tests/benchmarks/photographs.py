@@ -1,17 +1,16 @@
 """Measure networks and recipes on CIFAR-10 and record what comes out.
 
 ``python tests/benchmarks/photographs.py`` trains each network of the chapter by
-its recipe and writes results/photographs.json, which the chapter draws. It needs
-real photographs (the chapter says where they may come from). The file is written
-after each run, and a run that it holds is left alone: after a break the same
-command goes on with the next run. ``--again NAME`` measures a run once more.
+its recipe and writes helpers/records/photographs.json, which the chapter draws.
+It needs real photographs (the chapter says where they may come from). The file is
+written after each run, and a run that it holds is left alone: after a break the
+same command goes on with the next run. ``--again NAME`` measures a run once more.
 
 The validation photographs are looked at after each epoch. The test photographs
 are looked at once a run, when it has ended, and choose nothing.
 """
 
 import argparse
-import datetime
 import json
 import statistics
 import sys
@@ -27,9 +26,10 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import TensorDataset
+from writing import stamp, write_json
 
-from helpers import data
-from helpers.device import choose_device, environment, time_calls
+from helpers import data, records
+from helpers.device import choose_device, time_calls
 from helpers.evaluation import (
     accuracy_per_class,
     confusion_matrix,
@@ -37,10 +37,9 @@ from helpers.evaluation import (
     predict,
 )
 from helpers.models import PhotoNet, ResidualNet, count_parameters
-from helpers.reproduce import write_json
 from helpers.training import train_one_epoch
 
-RESULTS = Path(__file__).parent / "results" / "photographs.json"
+RECORD = records.FOLDER / "photographs.json"
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 HALF = (0.5, 0.5, 0.5)
 STEP_EPOCHS = 8
@@ -278,11 +277,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("runs", nargs="*", metavar="RUN", help=", ".join(RECIPES))
     parser.add_argument("--again", action="store_true", help="measure them once more")
     parser.add_argument("--device", help="cpu, cuda, mps; chosen if left out")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="the JSON file")
+    parser.add_argument("--out", type=Path, default=RECORD, help="the JSON file")
     parser.add_argument("--note", default="", help="on the machine, for the record")
     parser.add_argument("--limit", type=int, help="photographs of each part, to try")
     options = parser.parse_args(arguments)
-    if options.limit and options.out == RESULTS:
+    if options.limit and options.out == RECORD:
         parser.error("--limit is for trying: name another file with --out")
     names = options.runs or list(RECIPES)
     for name in names:
@@ -321,15 +320,6 @@ def main(arguments: list[str] | None = None) -> int:
         write_json(options.out, content)
         print(f"  {record['test']['accuracy']:.2%} of the test photographs")
     return 0
-
-
-def stamp(device: torch.device, note: str) -> dict[str, Any]:
-    """Return when and where a figure was measured."""
-    stamped = {
-        "date": datetime.date.today().isoformat(),
-        "environment": environment(device),
-    }
-    return stamped | ({"note": note} if note else {})
 
 
 if __name__ == "__main__":

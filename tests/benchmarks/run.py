@@ -1,7 +1,7 @@
 """Measure the figures that chapters 10, 11 and 13 quote, side by side, on this machine.
 
 ``python tests/benchmarks/run.py`` measures all parts; name some to measure only
-those. Each part has a file in results/, written after each run. A run that the
+those. Each part has a file in helpers/records/, written after each run. A run that the
 file holds is left alone: after a break, the same command goes on. ``--again``
 measures once more.
 
@@ -15,7 +15,6 @@ photographs  networks for CIFAR-10 (photographs.py; needs CIFAR-10)
 
 import argparse
 import json
-import os
 import statistics
 import sys
 from collections.abc import Callable
@@ -27,11 +26,11 @@ import digits
 import photographs
 import speed
 import torch
+from writing import stamp, write_json
 
+from helpers import records
 from helpers.device import choose_device
-from helpers.reproduce import write_json
 
-RESULTS = Path(__file__).parent / "results"
 Measure = Callable[[str, int, torch.device, int | None], dict[str, Any]]
 
 
@@ -112,14 +111,6 @@ def save(name: str, runs: dict[str, Any], folder: Path) -> None:
     write_json(folder / f"{name}.json", content)
 
 
-def stamp(device: torch.device, note: str) -> dict[str, Any]:
-    """Return when, where and beside how much other work a figure was measured."""
-    stamped = photographs.stamp(device, note)
-    if hasattr(os, "getloadavg"):  # not on Windows
-        stamped["load"] = [round(load, 1) for load in os.getloadavg()]
-    return stamped
-
-
 def median(seeds: list[dict[str, Any]]) -> dict[str, float]:
     """Return the median over the seeds of each figure at the end of a run."""
     ends = [run["epochs"][-1] if "epochs" in run else run for run in seeds]
@@ -160,7 +151,7 @@ def extrapolate(measured: dict[str, float], folder: Path) -> dict[str, Any]:
     """Tell how long tutorial 000 would take to its 98.86 %, from two epochs.
 
     The epochs that this takes are those of its own 40, unless the reproduced run
-    in results/tutorial-000.json got there sooner.
+    in tutorial-000.json got there sooner.
     """
     epochs, source = 40, "the tutorial"
     path = folder / "tutorial-000.json"
@@ -197,12 +188,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", help="cpu, cuda, mps; chosen if left out")
     parser.add_argument("--again", action="store_true", help="measure once more")
     parser.add_argument("--note", default="", help="on the machine, for the record")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the files")
+    parser.add_argument(
+        "--out", type=Path, default=records.FOLDER, help="folder of the files"
+    )
     options = parser.parse_args(arguments)
     for name in options.parts:
         if name not in names:
             parser.error(f"no part {name!r}; there are {', '.join(names)}")
-    if options.limit and options.out == RESULTS:
+    if options.limit and options.out == records.FOLDER:
         parser.error("--limit is for trying: name another folder with --out")
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -1,15 +1,13 @@
 """Run the five source tutorials' recipes again and record what comes out.
 
-``python -m helpers.reproduce 000 001 --seeds 0 1 2`` trains each tutorial's
-network by its own recipe, on the training data that it used, and writes one
-JSON file a tutorial. It may be stopped at any time: the
-same command goes on after the last finished epoch.
+``python tests/benchmarks/reproduce.py 000 001 --seeds 0 1 2`` trains each
+tutorial's network by its own recipe, on the training data that it used, and
+writes one file for each tutorial into helpers/records/. It may be stopped at any
+time: the same command goes on after the last finished epoch.
 """
 
 import argparse
-import datetime
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -21,9 +19,10 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.utils.data import Dataset, TensorDataset
 from tqdm import tqdm
+from writing import stamp, write_json
 
-from helpers import checkpoint, data, models
-from helpers.device import choose_device, environment
+from helpers import checkpoint, data, models, records
+from helpers.device import choose_device
 from helpers.evaluation import (
     accuracy_per_class,
     confusion_matrix,
@@ -31,13 +30,6 @@ from helpers.evaluation import (
     predict,
 )
 from helpers.training import train_one_epoch
-
-# In a checkout the records lie beside the benchmarks; an installed package holds
-# a copy.
-CHECKOUT = Path(__file__).parent.parent
-RESULTS = CHECKOUT / "tests" / "benchmarks" / "results"
-if not RESULTS.is_dir():
-    RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
@@ -311,31 +303,22 @@ def write_record(
         "recipe": asdict(RECIPES[name]),
         "parameters": models.count_parameters(models.MODELS[RECIPES[name].model]()),
         "data": source,
-        "date": datetime.date.today().isoformat(),
-        "environment": environment(device),
+        **stamp(device),
         "runs": sorted([*runs, record], key=lambda run: run["seed"]),
     }
     write_json(path, content)
     return path
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Put a record into its file, wholly or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(partial, path)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m helpers.reproduce", description=__doc__.split("\n\n")[0]
-    )
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("tutorials", nargs="*", metavar="TUTORIAL", help="000 … 004")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--device", help="cpu, cuda, mps; chosen if left out")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON")
+    parser.add_argument(
+        "--out", type=Path, default=records.FOLDER, help="folder of the files"
+    )
     parser.add_argument(
         "--runs",
         type=Path,
