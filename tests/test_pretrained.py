@@ -1,7 +1,6 @@
 """Trained networks for the chapters: trained once, kept, and never wrong."""
 
 import errno
-import fcntl
 import os
 import time
 from pathlib import Path
@@ -147,7 +146,7 @@ def test_a_cache_that_knows_no_locks(code, cache, monkeypatch):
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     (cache / "MNIST").unlink()  # the digits are unpacked under a lock, too
     pretrained.trained_model("tiny")
     assert len(files(cache)) == 1

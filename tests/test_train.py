@@ -1,7 +1,6 @@
 """The command line: real processes, stopped and killed, that end up the same."""
 
 import errno
-import fcntl
 import os
 import random
 import shlex
@@ -325,7 +324,7 @@ def test_a_folder_that_knows_no_locks(code, tmp_path, monkeypatch):
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     monkeypatch.setattr(data, "mnist", few_test_digits)
     options = [*TINY, "--limit", "32", "--epochs", "1", "--out", str(tmp_path / "run")]
     assert train.main(options) == 0
