@@ -7,6 +7,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ def write_edition(edition: str, out: Path, book: Path, force: bool = False) -> P
         partial.write_bytes(buffer.getvalue())
         os.replace(partial, out)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
         why = error.strerror or error
         raise ClassroomError(f"{out} cannot be written: {why}") from error
     return out
