@@ -7,6 +7,7 @@ script, because a page that is opened from a folder may not fetch other files.
 
 import base64
 import hashlib
+import inspect
 import json
 from pathlib import Path
 
@@ -50,24 +51,31 @@ def write_parts(app, doctree, docname) -> None:
         placeholder.replace_self(nodes.raw("", html, format="html"))
 
 
-def write_network(app, exception) -> None:
-    """Write the script with the network, if a page needs it and it is not there.
+def write_script(app, exception, flag: str, name: str, make) -> None:
+    """Write what `make` returns, if a page needs it and it is not there.
 
-    Its first line names all that it depends on.
+    A page that needs it has noted `flag`. The file's first line names all that its
+    text depends on.
     """
     pages = app.env.metadata.values() if app.env else ()
-    if exception or app.builder.name != "html" or not any("draws" in p for p in pages):
+    if exception or app.builder.name != "html" or not any(flag in p for p in pages):
         return
     # The results of notebooks are kept under a name that follows from helpers/
     # and the installed versions; see booksite.execution_key.
     digest = hashlib.sha256(Path(app.config.nb_execution_cache_path).name.encode())
-    digest.update(Path(__file__).read_bytes())
+    digest.update(Path(inspect.getfile(make)).read_bytes())
     first_line = f"// Written by the build of the book, from {digest.hexdigest()[:16]}."
-    path = Path(app.outdir, SCRIPT)
+    path = Path(app.outdir, name)
     if path.is_file() and path.read_text("utf-8").startswith(first_line):
         return
+    text = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{first_line}\n{network_script()}", "utf-8")
+    path.write_text(f"{first_line}\n{text}", "utf-8")
+
+
+def write_network(app, exception) -> None:
+    """Write the script with the trained network."""
+    write_script(app, exception, "draws", SCRIPT, network_script)
 
 
 def network_script() -> str:
@@ -137,4 +145,5 @@ def setup(app) -> dict:
     app.add_directive("draw", DrawPartDirective)
     app.connect("doctree-resolved", write_parts)
     app.connect("build-finished", write_network)
+    app.setup_extension("booksite_train")
     return {"parallel_read_safe": False, "parallel_write_safe": False}

@@ -1,18 +1,7 @@
-// "Draw a digit": the network of chapter 5 in plain JavaScript, and the page
-// around it. Functions that do what PyTorch or a chapter does have its names.
+// "Draw a digit": the network of chapter 5 in plain JavaScript, and the page around
+// it. Functions that do what a chapter does have its names; the layers are in layers.js.
 // NETWORK, the trained network, comes from draw-network.js, which the build writes.
 "use strict";
-
-// A tensor is its shape and its values, one after the other, the last axis first.
-
-function tensor(shape, values) {
-  const length = shape.reduce((product, side) => product * side, 1);
-  return { shape, values: values ?? new Float32Array(length) };
-}
-
-function bytes(base64) {
-  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-}
 
 /** Turn the parameters from text into tensors, under the names of state_dict(). */
 function load_state_dict(weights) {
@@ -23,82 +12,7 @@ function load_state_dict(weights) {
   return state;
 }
 
-// The layers (chapter 4), for one image instead of a batch ----------------------
-
-/** Slide each kernel over the image: (in, height, width) to (out, height', width'). */
-function conv2d(x, weight, bias) {
-  const [inChannels, height, width] = x.shape;
-  const [outChannels, , size] = weight.shape; // kernels are square
-  const out = tensor([outChannels, height - size + 1, width - size + 1]);
-  const [, rows, columns] = out.shape;
-  let next = 0;
-  for (let channel = 0; channel < outChannels; channel++) {
-    for (let top = 0; top < rows; top++) {
-      for (let left = 0; left < columns; left++) {
-        // Multiply the kernel with the window under it, and add everything up.
-        let sum = bias.values[channel];
-        let k = channel * inChannels * size * size;
-        for (let c = 0; c < inChannels; c++) {
-          for (let y = top; y < top + size; y++) {
-            const row = (c * height + y) * width + left;
-            for (let i = 0; i < size; i++) sum += weight.values[k++] * x.values[row + i];
-          }
-        }
-        out.values[next++] = sum;
-      }
-    }
-  }
-  return out;
-}
-
-/** Keep the largest number of every square of `size` by `size`. */
-function max_pool2d(x, size) {
-  const [channels, height, width] = x.shape;
-  const out = tensor([channels, Math.floor(height / size), Math.floor(width / size)]);
-  const [, rows, columns] = out.shape;
-  let next = 0;
-  for (let c = 0; c < channels; c++) {
-    for (let top = 0; top < rows; top++) {
-      for (let left = 0; left < columns; left++) {
-        let largest = -Infinity;
-        for (let y = size * top; y < size * (top + 1); y++) {
-          for (let i = size * left; i < size * (left + 1); i++) {
-            largest = Math.max(largest, x.values[(c * height + y) * width + i]);
-          }
-        }
-        out.values[next++] = largest;
-      }
-    }
-  }
-  return out;
-}
-
-/** Replace what is below zero by zero. */
-function relu(x) {
-  return tensor(x.shape, x.values.map((value) => Math.max(value, 0)));
-}
-
-/** Weigh all inputs, once for every output: x @ weight.T + bias. */
-function linear(x, weight, bias) {
-  const [outputs, inputs] = weight.shape;
-  const out = tensor([outputs]);
-  for (let o = 0; o < outputs; o++) {
-    let sum = bias.values[o];
-    for (let i = 0; i < inputs; i++) sum += weight.values[o * inputs + i] * x.values[i];
-    out.values[o] = sum;
-  }
-  return out;
-}
-
-/** Turn logits into probabilities. Taking the largest off first avoids overflow. */
-function softmax(logits) {
-  const largest = Math.max(...logits.values);
-  const powers = Array.from(logits.values, (logit) => Math.exp(logit - largest));
-  const sum = powers.reduce((total, power) => total + power);
-  return tensor(logits.shape, Float32Array.from(powers, (power) => power / sum));
-}
-
-/** DropoutNet.forward in evaluation mode, in which dropout does nothing. */
+/** DropoutNet.forward in evaluation mode, in which dropout does nothing. One image. */
 function forward(state, image) {
   const out = {};
   out.conv1 = conv2d(image, state["conv1.weight"], state["conv1.bias"]);
@@ -203,14 +117,14 @@ function center({ height, width, values }) {
     mass.forEach((m, i) => { sum += m; moment += m * (i + 0.5); });
     return Math.min(Math.max(roundToEven(14.5 - moment / sum), 0), 28 - mass.length);
   });
-  const field = tensor([1, 28, 28]);
+  const field = tensor([1, 1, 28, 28]);
   for (let y = 0; y < height; y++) {
     field.values.set(values.subarray(y * width, (y + 1) * width), (top + y) * 28 + left);
   }
   return field;
 }
 
-/** From a picture to a digit as MNIST has them, (1, 28, 28); null for empty paper. */
+/** From a picture to a digit as MNIST has them, (1, 1, 28, 28); null for empty paper. */
 function prepare_digit(picture) {
   const ink = crop(picture);
   return ink && center(scale(ink, 20));
@@ -287,50 +201,19 @@ function penFor(strokes, share = 2.5 / 20) {
   }
 
   function samplePixels({ pixels }) {
-    return tensor([1, 28, 28], Float32Array.from(bytes(pixels), (level) => level / 255));
+    return tensor([1, 1, 28, 28], Float32Array.from(bytes(pixels), (level) => level / 255));
   }
 
   // Pictures of numbers
 
-  const GRAY = { below: [0, 0, 0], zero: [0, 0, 0], above: [255, 255, 255] };
   let colors; // of the key below the heading; they follow light and dark
   let ink;
-
-  function readColors() {
-    const parts = (color) => color.match(/[\d.]+/g).map(Number); // of "rgb(1, 2, 3)"
-    const swatch = (name) => document.querySelector(`#layers .key .${name}`);
-    colors = {};
-    for (const name of ["below", "zero", "above"]) {
-      colors[name] = parts(getComputedStyle(swatch(name)).backgroundColor);
-    }
-    ink = parts(getComputedStyle(drawing).color);
-  }
-
-  /** Paint numbers pixel by pixel: zero plain, the largest in full color. */
-  function paint(canvas, values, width, largest, { below, zero, above }) {
-    const height = values.length / width;
-    if (canvas.width !== width) canvas.width = width;
-    if (canvas.height !== height) canvas.height = height;
-    const image = new ImageData(canvas.width, canvas.height);
-    values.forEach((value, i) => {
-      const full = value < 0 ? below : above;
-      const share = Math.abs(value) / (largest || 1);
-      for (let c = 0; c < 3; c++) {
-        image.data[4 * i + c] = zero[c] + share * (full[c] - zero[c]);
-      }
-      image.data[4 * i + 3] = 255;
-    });
-    // A graphics card would only slow down pictures as small as these.
-    canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0);
-  }
-
-  const largestOf = (values) => values.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
 
   /** Show a layer's maps, all on one scale, and the range of their numbers. */
   function showMaps(name, { shape, values }) {
     const canvases = document.querySelectorAll(`#${name} canvas`);
     const size = values.length / canvases.length;
-    const width = shape.length > 1 ? shape.at(-1) : size;
+    const width = shape.length > 2 ? shape.at(-1) : size;
     const largest = largestOf(values);
     canvases.forEach((canvas, i) => {
       const map = values.subarray(i * size, (i + 1) * size);
@@ -390,7 +273,7 @@ function penFor(strokes, share = 2.5 / 20) {
     showDrawing();
     const pixels = sample ? samplePixels(sample) : prepare_digit(readInk());
     paint(seen, pixels?.values ?? new Float32Array(784), 28, 1, GRAY);
-    const image = normalize(pixels ?? tensor([1, 28, 28]), NETWORK.mean, NETWORK.std);
+    const image = normalize(pixels ?? tensor([1, 1, 28, 28]), NETWORK.mean, NETWORK.std);
     const out = forward(state, image);
     for (const name of ["conv1", "pool1", "conv2", "pool2", "fc1"]) showMaps(name, out[name]);
     showBars("logits", [...out.logits.values], Array.from(out.logits.values, number));
@@ -500,14 +383,13 @@ function penFor(strokes, share = 2.5 / 20) {
   // Light and dark
 
   function changeColors() {
-    readColors();
+    colors = keyColors(document.querySelector("#layers .key"));
+    ink = getComputedStyle(drawing).color.match(/\d+/g).map(Number);
     showMaps("kernels", state["conv1.weight"]);
     change();
   }
 
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changeColors);
-  new MutationObserver(changeColors)
-    .observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  onThemeChange(changeColors);
 
   // Show it all.
 
