@@ -3,6 +3,20 @@
 // NETWORK, the trained network, comes from draw-network.js, which the build writes.
 "use strict";
 
+// All that this script says in English. What stands still is in the templates.
+const TEXT = {
+  empty: "The field is empty. Draw a digit, or choose one.",
+  nothing: "There is no drawing to save.",
+  says: "The network says ",
+  sure: (share, next, nextShare) => `, ${share}; next ${next}, ${nextShare}.`,
+  over: "over ",
+  under: "under ",
+  chosen: ({ index, label }) => `Test digit ${index}, a ${label}. `,
+  stop: (steps, last) => `${steps} steps${last ? ", the end" : ""}`,
+  early: (steps) => `After ${steps} steps of training.`,
+  range: (low, high) => `Here from ${low} to ${high}.`,
+};
+
 /** Turn the parameters from text into tensors, under the names of state_dict(). */
 function load_state_dict(weights) {
   const state = {};
@@ -177,7 +191,10 @@ function penFor(strokes, share = 2.5 / 20) {
   const find = (id) => document.getElementById(id);
   const drawing = find("drawing"), seen = find("seen"), verdict = find("verdict");
   const radios = [...document.querySelectorAll("input[name=sample]")];
-  const state = load_state_dict(NETWORK.weights);
+  const slider = find("stop"), network = find("network");
+  const trained = load_state_dict(NETWORK.weights);
+  let state = trained;
+  let early = ""; // what to say of a network that has not learned to the end
 
   // What is shown: a drawing or, while that is empty, a test digit or nothing.
   let strokes = [];
@@ -220,7 +237,7 @@ function penFor(strokes, share = 2.5 / 20) {
       paint(canvas, map, width, largest, colors);
     });
     const range = document.querySelector(`#${name} .range`);
-    range.textContent = `Here from ${number(Math.min(...values))} to ${number(Math.max(...values))}.`;
+    range.textContent = TEXT.range(number(Math.min(...values)), number(Math.max(...values)));
   }
 
   function number(value) {
@@ -281,18 +298,18 @@ function penFor(strokes, share = 2.5 / 20) {
     const probabilities = [...out.probabilities.values];
     showBars("probabilities", pixels ? probabilities : Array(10).fill(0),
       probabilities.map((p) => (pixels ? percent(p, "> ", "< ") : "")));
-    announce(...(pixels ? answer(probabilities) : ["The field is empty. Draw a digit, or choose one."]));
+    announce(...(pixels ? answer(probabilities) : [TEXT.empty]));
   }
 
   /** Say which digit it is, how surely, and what comes next; and what was chosen. */
   function answer(probabilities) {
     const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
-    const [first, next] = order.map((digit) => percent(probabilities[digit], "over ", "under "));
+    const [first, next] = order.map((digit) => percent(probabilities[digit], TEXT.over, TEXT.under));
     const strong = document.createElement("strong");
     strong.textContent = order[0];
-    const chosen = document.createElement("small");
-    if (sample) chosen.textContent = ` (Test digit ${sample.index}, a ${sample.label}.)`;
-    return ["The network says ", strong, `, ${first}; next ${order[1]}, ${next}.`, chosen];
+    const small = document.createElement("small");
+    small.textContent = (sample ? TEXT.chosen(sample) : "") + early;
+    return [TEXT.says, strong, TEXT.sure(first, order[1], next), small];
   }
 
   // A screen reader reads this line whenever it changes: wait until the pen rests.
@@ -356,7 +373,7 @@ function penFor(strokes, share = 2.5 / 20) {
   find("clear").addEventListener("click", () => choose(null));
   find("save").addEventListener("click", () => {
     if (!strokes.length) {
-      announce("There is no drawing to save.");
+      announce(TEXT.nothing);
       return;
     }
     readInk();
@@ -368,6 +385,34 @@ function penFor(strokes, share = 2.5 / 20) {
       setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     });
   });
+
+  for (const button of document.querySelectorAll("[data-strokes]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      choose(null);
+      strokes = button.dataset.strokes.split(";").map((stroke) =>
+        stroke.trim().split(" ").map((point) => point.split(",").map(Number)));
+      find("pad").scrollIntoView();
+    });
+  }
+
+  // The network: trained, or as it was on the way, or another one
+
+  async function changeNetwork() {
+    const name = () => (network?.selectedIndex ? network.value : String(NETWORK.stops[slider.value]));
+    if (name() !== String(NETWORK.stops.at(-1)) && typeof MORE === "undefined") await load(slider.dataset.more);
+    const steps = NETWORK.stops[slider.value], last = Number(slider.value) === NETWORK.stops.length - 1;
+    const text = TEXT.stop(steps.toLocaleString(document.documentElement.lang), last);
+    slider.disabled = network?.selectedIndex > 0;
+    slider.nextElementSibling.textContent = text;
+    slider.setAttribute("aria-valuetext", text);
+    early = last || slider.disabled ? "" : TEXT.early(steps);
+    state = last && !slider.disabled ? trained : load_state_dict(MORE[name()]);
+    showMaps("kernels", state["conv1.weight"]);
+    change();
+  }
+  slider.addEventListener("input", changeNetwork);
+  network?.addEventListener("input", changeNetwork);
 
   // Test digits
 
@@ -395,5 +440,6 @@ function penFor(strokes, share = 2.5 / 20) {
 
   for (const id of ["pad", "layers"]) find(id).hidden = false;
   changeColors();
+  changeNetwork();
   choose(NETWORK.samples[2]);
 }

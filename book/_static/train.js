@@ -240,6 +240,40 @@ class Training {
   }
 }
 
+// Settings ------------------------------------------------------------------------
+
+const START = {
+  net: "hidden", hidden: 32, seed: 1, lr: 0.1, batch: 32,
+  momentum: 0, decay: 0, wrong: 0, pixels: "normalized",
+};
+const decades = (from, to, digits) => Array.from({ length: to - from }, (_, power) =>
+  digits.map((digit) => Number(`${digit}e${from + power}`))).flat();
+const CHOICES = { // what the controls go through
+  net: ["linear", "hidden", "convolution"],
+  hidden: [8, 16, 24, 32, 48, 64, 96, 128],
+  lr: [...decades(-4, 1, [1, 1.5, 2, 3, 5, 7]), 10],
+  batch: [1, 2, 4, 8, 16, 32, 64, 128, 256],
+  momentum: [0, 0.5, 0.8, 0.9, 0.95, 0.99],
+  decay: [0, ...decades(-5, -1, [1, 3]), 0.1],
+  wrong: [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50],
+  pixels: ["normalized", "unit", "raw"],
+};
+const LIMITS = { seed: [0, 2 ** 31 - 1], ...CHOICES };
+const WHOLE = ["hidden", "seed", "batch"];
+
+/** The settings that a link names, such as lr=0.5&seed=3; what makes no sense is left out. */
+function settingsFrom(link) {
+  const settings = { ...START };
+  for (const [key, text] of new URLSearchParams(link)) {
+    const limits = LIMITS[key] ?? [], value = Number(text);
+    if (typeof START[key] === "string") {
+      if (limits.includes(text)) settings[key] = text;
+    } else if (value >= limits[0] && value <= limits.at(-1)
+        && (Number.isInteger(value) || !WHOLE.includes(key))) settings[key] = value;
+  }
+  return settings;
+}
+
 // The page ------------------------------------------------------------------------
 
 {
@@ -248,20 +282,6 @@ class Training {
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const SLICE = 11; // milliseconds of a frame for learning; the rest is for drawing
 
-  const START = {
-    net: "hidden", hidden: 32, seed: 1, lr: 0.1, batch: 32,
-    momentum: 0, decay: 0, wrong: 0, pixels: "normalized",
-  };
-  const decades = (from, to, digits) => Array.from({ length: to - from }, (_, power) =>
-    digits.map((digit) => Number(`${digit}e${from + power}`))).flat();
-  const STEPS = { // what the sliders go through
-    hidden: [8, 16, 24, 32, 48, 64, 96, 128],
-    lr: [...decades(-4, 1, [1, 1.5, 2, 3, 5, 7]), 10],
-    batch: [1, 2, 4, 8, 16, 32, 64, 128, 256],
-    momentum: [0, 0.5, 0.8, 0.9, 0.95, 0.99],
-    decay: [0, ...decades(-5, -1, [1, 3]), 0.1],
-    wrong: [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50],
-  };
   const settings = { ...START };
   let training, work, digits, samples;
   let running = false;
@@ -278,37 +298,30 @@ class Training {
 
   // Settings: in the controls, and in the address
 
-  const controls = Object.keys(START).map((key) => find(key));
+  const controls = Object.keys(START).map(find);
 
   function shown(control, value) {
-    if (control.options) return [...control.options].find((o) => o.value === value).text;
+    if (control.options) return control.options[CHOICES[control.id].indexOf(value)].text;
     return control.id === "wrong" ? `${value}\u00a0%` : String(value);
   }
 
   function showSettings() {
     for (const control of controls) {
-      const value = settings[control.id], steps = STEPS[control.id];
-      const distances = steps?.map((step) => Math.abs(step - value));
-      control.value = steps ? distances.indexOf(Math.min(...distances)) : value;
-      if (!steps) continue;
+      const value = settings[control.id];
+      if (control.type !== "range") {
+        control.value = value;
+        continue;
+      }
+      const distances = CHOICES[control.id].map((choice) => Math.abs(choice - value));
+      control.value = distances.indexOf(Math.min(...distances));
       control.nextElementSibling.textContent = shown(control, value);
       control.setAttribute("aria-valuetext", shown(control, value));
     }
     find("hidden").disabled = settings.net !== "hidden";
   }
 
-  /** Take settings from a link, those that make sense; the others are as at first. */
-  function accept(pairs) {
-    Object.assign(settings, START);
-    for (const [key, text] of new URLSearchParams(pairs)) {
-      const control = controls.find(({ id }) => id === key), steps = STEPS[key];
-      const value = typeof START[key] === "number" ? Number(text) : text;
-      const sound = steps ? value >= steps[0] && value <= steps.at(-1)
-        : control?.options ? [...control.options].some((option) => option.value === value)
-          : control && value >= 0 && value < 2 ** 31;
-      const mustBeWhole = ["hidden", "batch", "seed"].includes(key);
-      if (sound && (!mustBeWhole || Number.isInteger(value))) settings[key] = value;
-    }
+  function setUp(link) {
+    Object.assign(settings, settingsFrom(link));
     showSettings();
     reset();
   }
@@ -318,9 +331,9 @@ class Training {
     const anchor = decodeURIComponent(location.hash.slice(1));
     const experiment = anchor && find(anchor)?.querySelector("[data-state]");
     if (experiment) {
-      accept(experiment.dataset.state);
+      setUp(experiment.dataset.state);
       say(TEXT.set(experiment.dataset.title));
-    } else if (anchor.includes("=")) accept(anchor);
+    } else if (anchor.includes("=")) setUp(anchor);
   }
 
   function writeAddress() {
@@ -330,9 +343,10 @@ class Training {
   }
 
   lab.addEventListener("input", ({ target }) => {
-    const before = settings[target.id], steps = STEPS[target.id];
-    const after = steps ? steps[target.value] : target.id === "seed" ? target.valueAsNumber : target.value;
-    if (before === after || Number.isNaN(after)) return;
+    const before = settings[target.id];
+    const value = target.type === "range" ? CHOICES[target.id][target.value] : target.value;
+    const after = settingsFrom(`${target.id}=${value}`)[target.id];
+    if (before === after || target.value === "") return;
     settings[target.id] = after;
     showSettings();
     if (["net", "hidden", "seed"].includes(target.id)) reset();
@@ -567,7 +581,7 @@ class Training {
 
   lab.hidden = false;
   colors = keyColors(lab);
-  accept("");
+  setUp("");
   readAddress();
   addEventListener("hashchange", readAddress);
   onThemeChange(changeColors);
