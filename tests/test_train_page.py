@@ -134,19 +134,23 @@ LEARN = """async ({ settings, start, batches }) => {
 }"""
 
 
-@pytest.mark.parametrize("momentum, decay", [(0.0, 0.0), (0.9, 0.01)])
+@pytest.mark.parametrize(("momentum", "decay"), [(0.0, 0.0), (0.9, 0.001)])
 @pytest.mark.parametrize("net", NETWORKS)
 def test_it_learns_as_pytorch_does(page, digits, net, momentum, decay):
-    """Loss and weights of 100 steps, from the same start on the same batches."""
+    """Loss and weights of 100 steps, from the same start on the same batches.
+
+    Where ReLU turns a number off that lies within rounding of zero, PyTorch itself
+    gives other weights in float64 than in float32. Here both agree to 1e-5.
+    """
     images, labels, num_train = digits
     torch.manual_seed(0)
     model = NETWORKS[net]()
     start = [p.detach().flatten().tolist() for p in model.parameters()]
     batches = [torch.randperm(num_train)[:32] for _ in range(100)]
-    settings = {"net": net, "hidden": 24, "lr": 0.02, "momentum": momentum}
+    settings = {"net": net, "hidden": 24, "lr": 0.05, "momentum": momentum}
     settings |= {"decay": decay, "wrong": 0, "pixels": "normalized"}
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=0.02, momentum=momentum, weight_decay=decay
+        model.parameters(), lr=0.05, momentum=momentum, weight_decay=decay
     )
     losses = []
     for batch in batches:
