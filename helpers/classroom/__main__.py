@@ -1,6 +1,7 @@
 """The commands of ``python -m helpers.classroom``."""
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -14,13 +15,6 @@ from helpers.classroom._editions import write_edition
 PROGRAM = "python -m helpers.classroom"
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports a wrong option in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for and return the exit status.
 
@@ -30,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if all went well, 1 if something could not be done, 130 when stopped
         by Ctrl-C or SIGTERM. Wrong options leave through `SystemExit` with 2.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name may not end the program
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         if options.command == "grade":
@@ -44,22 +41,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _grade(options: argparse.Namespace) -> int:
     try:
-        from helpers.classroom._grading import Limits, grade
+        import nbgrader  # noqa: F401
+        import psutil  # noqa: F401
+
+        from helpers.classroom._course import Limits
+        from helpers.classroom._grade import grade
     except ImportError as error:
         raise ClassroomError(
-            f"grading needs {error.name}: python -m pip install -r requirements.txt"
+            f'grading needs {error.name}: python -m pip install -e ".[teach]"'
         ) from error
     folder = options.folder.absolute()
-    out = options.out or folder.with_name(folder.name + "-grades.csv")
+    out = options.out or folder.with_name(folder.name + "-grading")
     limits = Limits(options.timeout, options.memory, options.jobs)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return grade(folder, out, options.book, limits, options.chapter)
+        grade(folder, out.absolute(), options.book, limits, options.chapter)
     except KeyboardInterrupt:
-        print(f"Stopped. The results so far are in {out}; run it again to go on.")
+        print(f"Stopped. What was graded is in {out}; the same command goes on.")
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)
+    print(f"The tables and the feedback are in {out}.")
+    return 0
 
 
 def _interrupt(*_: object) -> NoReturn:
@@ -67,7 +70,7 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Make editions of the book for a class; grade what it hands in.",
     )
@@ -81,23 +84,33 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("out", type=Path, metavar="OUT", help="the zip file")
         command.add_argument("--force", action="store_true", help="replace OUT")
         _add_book(command)
-    text = "run the checks over a folder of handed-in notebooks"
+    text = "grade what was handed in, with nbgrader"
     command = commands.add_parser("grade", help=text, description=text)
     add = command.add_argument
-    add("folder", type=Path, metavar="FOLDER", help="a folder or a file a student")
-    add("--out", type=Path, metavar="CSV", help="the table (FOLDER-grades.csv)")
-    add("--chapter", default="", metavar="NN", help="what was asked for, such as 01")
-    add("--timeout", type=_whole, default=60, metavar="S", help="s an exercise (60)")
-    add("--memory", type=_whole, default=4096, metavar="MB", help="a notebook (4096)")
+    text = "what was handed in: a folder, a zip or a file for each student"
+    add("folder", type=Path, metavar="FOLDER", help=text)
+    text = "where the course and the tables go (FOLDER-grading)"
+    add("--out", type=Path, metavar="FOLDER", help=text)
+    text = "the chapter that was asked for, such as 01; others are not graded"
+    add("--chapter", default="", metavar="NN", help=text)
+    text = "the longest that a cell of an answer may take (60 seconds)"
+    add("--timeout", type=_whole, default=60, metavar="SECONDS", help=text)
+    text = "the most memory that a notebook may take, on Linux (4096 MB)"
+    add("--memory", type=_whole, default=4096, metavar="MB", help=text)
     jobs = max(1, (os.cpu_count() or 1) // 2)
-    add("--jobs", type=_whole, default=jobs, metavar="N", help=f"at a time ({jobs})")
+    text = f"how many notebooks are run at a time ({jobs})"
+    add("--jobs", type=_whole, default=jobs, metavar="N", help=text)
     _add_book(command)
     return parser
 
 
 def _add_book(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--book", type=Path, default=BOOK, metavar="FOLDER", help="of the notebooks"
+        "--book",
+        type=Path,
+        default=BOOK,
+        metavar="FOLDER",
+        help="the folder of the chapters (book)",
     )
 
 
