@@ -46,6 +46,11 @@ def train_one_epoch(
     (float, float)
         Mean loss and accuracy over the epoch, as the network was while it
         learned: in training mode, and changing from batch to batch.
+
+    Raises
+    ------
+    ValueError
+        If `loader` yields nothing.
     """
     model.train()
     total_loss, correct, seen = 0.0, 0, 0
@@ -65,6 +70,8 @@ def train_one_epoch(
         seen += len(labels)
         if after_step is not None:
             after_step(batch_loss, batch_correct, len(labels))
+    if seen == 0:
+        raise ValueError("the loader yielded no batches, so there is nothing to learn")
     return total_loss / seen, correct / seen
 
 

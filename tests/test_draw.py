@@ -19,7 +19,7 @@ from browser import axe_violations, chromium, missing, served, visits
 
 from helpers import data
 from helpers.models import DropoutNet
-from helpers.train import trained_model
+from helpers.pretrained import trained_model
 
 sys.path.append(str(ROOT / "book" / "_ext"))
 booksite_draw = pytest.importorskip("booksite_draw")

@@ -35,11 +35,10 @@ File = tuple[tuple[str, ...], tuple[int, ...], bytes | str]
 
 @dataclass(frozen=True)
 class Student:
-    """A name, and the number that a learning system ("moodle", "canvas") gave."""
+    """A name, and what Moodle ("Participant 77") or Canvas ("77") calls the student."""
 
     name: str
     number: str = ""
-    system: str = ""
 
 
 @dataclass
@@ -170,9 +169,9 @@ def _age(file: File) -> tuple[object, ...]:
 def _student(parts: tuple[str, ...], chapters: dict[str, Chapter]) -> Student:
     """Return whose a file is, by the names of its folders or by its own."""
     names = [unicodedata.normalize("NFC", part) for part in parts]
-    for system, pattern in (("moodle", MOODLE), ("canvas", CANVAS)):
+    for pattern, number in ((MOODLE, r"Participant \2"), (CANVAS, r"\2")):
         for found in filter(None, map(pattern.match, names)):
-            return Student(found[1].strip(), found[2], system)
+            return Student(found[1].strip(), found.expand(number))
     endings = r"\.ipynb|\.\w{1,5}$" if len(names) == 1 else r"\.zip$"
     name = re.split(endings, names[0], flags=re.I)[0]
     for stem in chapters if len(names) == 1 else ():
