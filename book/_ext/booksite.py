@@ -19,6 +19,7 @@ import os
 import posixpath
 import re
 from pathlib import Path
+from textwrap import shorten
 
 import nbformat
 from booksite_execution import execute_notebooks, execution_key
@@ -193,13 +194,6 @@ def page_facts(app, docname: str) -> dict:
     return facts
 
 
-def shorten(text: str, length: int = 160) -> str:
-    """Cut a text at a word, for search engines and previews."""
-    if len(text) <= length:
-        return text
-    return text[: length - 1].rsplit(" ", 1)[0].rstrip(",;:") + "…"
-
-
 class FrontPagePart(nodes.General, nodes.Element):
     """Stands where the map or the table of chapters will be."""
 
@@ -270,7 +264,7 @@ def page_context(app, pagename, templatename, context, doctree) -> None:
         return
     context["body"] = lighten(context["body"])
     context["facts"] = facts = page_facts(app, pagename)
-    context["description"] = shorten(facts["description"])
+    context["description"] = shorten(facts["description"], 160, placeholder="…")
     name = posixpath.basename(pagename)
     context["moved"] = app.config.book_moved_parts.get(name)
     context["colab"] = colab_address(repository, name)
