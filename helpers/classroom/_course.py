@@ -119,10 +119,14 @@ class Course:
         return self.folder / step / student / chapter / f"{chapter}.ipynb"
 
     def put(self, step: str, student: str, chapter: str, notebook: str) -> bool:
-        """Write a notebook, and return whether it was another one before."""
+        """Write a notebook, and return whether it was another one before.
+
+        What was found out about the other one is deleted.
+        """
         path = self.path(step, student, chapter)
         if path.exists() and path.read_text(encoding="utf-8") == notebook:
             return False
+        self._forget((student, chapter))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(notebook, encoding="utf-8")
         return True
@@ -208,11 +212,19 @@ class Course:
     def _note(self, job: Job, is_late: bool) -> None:
         """Note why there is no result, if there is none."""
         if not self.results(job):
+            self._forget(job)
             log = self._log(*job)
             seen = re.findall(r"exercise (\d\d\.\d+)", log.read_text(errors="replace"))
             where = f"exercise {seen[-1]}" if seen else "the chapter's own code"
             what = "did not end" if is_late else "ended the process that graded it"
             self.problems[job] = f"it {what} in {where}; see logs/{log.name}"
+
+    def _forget(self, job: Job) -> None:
+        from nbgrader.utils import rmtree  # can delete what is read-only
+
+        for step in ("autograded", "feedback"):
+            if self.path(step, *job).parent.is_dir():
+                rmtree(str(self.path(step, *job).parent))
 
     def _log(self, *names: str) -> Path:
         return self.folder / "logs" / f"{'-'.join(names)}.txt"

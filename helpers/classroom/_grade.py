@@ -58,8 +58,8 @@ def grade(folder: Path, out: Path, book: Path, limits: Limits, only: str = "") -
     except Timeout:
         raise ClassroomError(f"another process is grading into {out}") from None
     except OSError as error:
-        what = f"{error.filename or out} cannot be written"
-        raise ClassroomError(f"{what}: {error.strerror or error}") from error
+        where = error.filename or out
+        raise ClassroomError(f"{where}: {error.strerror or error}") from error
 
 
 def _grade(
