@@ -133,7 +133,9 @@ class Course:
 
     def call(self, *command: str) -> None:
         """Run nbgrader and wait for it."""
-        process = self._start(command, log := self._log(command[0]), {}, 0)
+        process = self._start(
+            command, log := self._log(command[0]), dict(os.environ), 0
+        )
         process.join()
         if process.exitcode:
             raise ClassroomError(f"nbgrader {command[0]} failed; {log} says why")
@@ -196,7 +198,7 @@ class Course:
         own = Path(folder, token)
         own.mkdir()
         threads = max(1, (os.cpu_count() or 1) // self.limits.jobs)
-        environment = {
+        environment = os.environ | {
             TOKEN: token,
             "TMPDIR": str(own),
             "IPYTHONDIR": str(own),
