@@ -250,10 +250,10 @@ def _nbgrader(
     with log.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    os.environ |= environment
     first = [("PATH", Path(sys.executable).parent), ("PYTHONPATH", PACKAGE.parent)]
     for name, value in first:  # nbgrader calls alembic
         os.environ[name] = os.pathsep.join([str(value), os.environ.get(name, "")])
-    os.environ |= environment
     os.chdir(folder)
     if os.name == "posix":
         import resource
