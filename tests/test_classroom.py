@@ -1,10 +1,8 @@
 """Editions of the book, and a class of difficult hand-ins, graded from end to end."""
 
-import ast
-import builtins
-import contextlib
 import copy
 import csv
+import importlib.util
 import io
 import json
 import os
@@ -22,17 +20,12 @@ from book_files import CHAPTERS, ROOT
 
 from helpers.classroom import __main__ as command
 from helpers.classroom._chapters import is_solution, read_chapter
+from helpers.exercises import find
 
-try:
-    import nbgrader  # noqa: F401
-except ImportError:
-    if os.environ.get("CI"):
-        raise
-    HAS_NBGRADER = False
-else:
-    HAS_NBGRADER = True
+HAS_NBGRADER = importlib.util.find_spec("nbgrader") is not None
 needs_nbgrader = pytest.mark.skipif(
-    not HAS_NBGRADER, reason='grading needs nbgrader: pip install -e ".[teach]"'
+    not HAS_NBGRADER and not os.environ.get("CI"),  # there it must not be missing
+    reason='grading needs nbgrader: pip install -e ".[teach]"',
 )
 
 
@@ -137,22 +130,19 @@ def encoded(encoding):
 TURNED = SHEET.replace("0, 2, 1, 3", "1, 2, 0, 3")  # wrong: it runs down the columns
 PART = SHAPES.replace("7, 28", "4, 28")  # four of the five are right
 LOOP = "while True:\n    pass"
-STUBBORN = (
-    "while True:\n    try:\n        while 1: pass\n    except BaseException: pass"
-)
+STUBBORN = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + LOOP
 PRINTS = "while True:\n    print('x' * 1000)"
-WARNS = "import sys, warnings\n" + SHEET.replace(
-    "\n", "\n    warnings.warn('hm')\n    print(1, file=sys.stderr)\n", 1
+WARNS = (
+    "\n    import sys, warnings\n    warnings.warn('hm')\n    print(1, file=sys.stderr)"
 )
+WARNS = SHEET.replace(":", ":" + WARNS, 1)
 KILLS = "import os, signal\nos.kill(os.getppid(), signal.SIGTERM)"
 MEMORY = "held = bytearray(3 << 30)"
 REPLACED = "import helpers.exercises\nhelpers.exercises.check = lambda *a: 1.0\n"
 REPLACED += "def check(*a):\n    return 1.0\n" + SHAPES
 ADDED = "%time pass\nimport math\ntry:\n    import no_such_thing\nexcept ImportError:\n"
 ADDED += "    !true\n    from math import sqrt as root\ndef side():\n    return 28\n"
-USES = SHEET.replace("28, 28)", "side(), int(root(784)))").replace(
-    "84", "math.prod([84])"
-)
+USES = SHEET.replace("28, 28)", "side(), int(root(math.prod([784]))))")
 MOODLE = "Müller, Änne_77_assignsubmission_file_/01-tensors.ipynb"
 CANVAS = "wangfang_LATE_4321_98765_01-tensors-1.ipynb"
 RIGHT = "right right", SHAPES, SHEET
@@ -184,13 +174,7 @@ HAND_INS = {
     "memory": ("stopped right", MEMORY, SHEET, "memory.ipynb"),
     "replaced": ("not-graded not-graded", REPLACED, TURNED, "replaced.ipynb"),
     "=1+1": (*RIGHT[:2], USES, "=1+1.ipynb"),
-    "cut": (
-        "not-graded",
-        "",
-        "",
-        "cut.ipynb",
-        lambda nb: json.dumps(nb)[:-50].encode(),
-    ),
+    "cut": ("not-graded", "", "", "cut.ipynb", lambda nb: encoded("utf-8")(nb)[:-9]),
     "paper": ("not-graded", "", "", "paper/homework.pdf", lambda nb: b"%PDF-1.7"),
     "nothing": ("not-graded", "", "", "nothing/", lambda nb: b""),
     "own": ("not-graded", "", "", "own.ipynb", lambda nb: {"cells": []}),
@@ -230,9 +214,7 @@ def graded(book, handed_out, tmp_path_factory):
     put(folder / "two/01-tensors (2).ipynb", filled(handed_out, PART))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OF_THIS_TEST", str(folder))
-        began = time.monotonic()
         assert grade(folder, book) == 0
-        print(f"{time.monotonic() - began:.0f} s")
     return folder, folder.with_name(folder.name + "-grading")
 
 
@@ -263,7 +245,9 @@ def test_reasons_are_told(graded):
     assert "no notebook was handed in; there is homework.pdf" in said["paper", ""]
     assert "no chapter of the book" in said["own", ""]
     older = [r for r in results(graded) if r["result"] == "not used"]
-    assert {(r["file"], r["name"]) for r in older} >= {("two/a (2).ipynb", "two")}
+    assert {(r["file"], r["name"]) for r in older} >= {
+        ("two/01-tensors (2).ipynb", "two")
+    }
 
 
 @needs_nbgrader
@@ -272,7 +256,8 @@ def test_gradebook_and_class_view(graded):
     book = {row["Full name"]: row for row in table(folder / "gradebook.csv")}
     assert len(book) == len(HAND_INS)
     assert "'=1+1" in book
-    assert not [v for row in book.values() for v in row.values() if v[:1] in "=+-@\t"]
+    values = [value for row in book.values() for value in row.values()]
+    assert not [value for value in values if value.startswith(tuple("=+-@\t"))]
     part = [book["part"][key] for key in ("01.1", "01.2", "Grade", "Maximum Grade")]
     assert part == ["0.8", "0.0", "0.8", "2"]
     assert [book["exits"][key] for key in ("Grade", "not graded")] == ["1.0", "1"]
@@ -432,7 +417,8 @@ def test_no_file_for_students_has_the_text_of_a_solution(editions):
 
 
 @pytest.mark.parametrize("edition", ["student", "instructor"])
-def test_notebooks_are_valid_and_marked(edition, editions):
+def test_notebooks_are_valid_and_marked_and_links_resolve(edition, editions):
+    files = files_of(editions[edition])
     made = notebooks_of(editions[edition])
     assert sorted(made) == [path.stem for path in CHAPTERS]
     for stem, content in made.items():
@@ -440,40 +426,21 @@ def test_notebooks_are_valid_and_marked(edition, editions):
         assert content["metadata"]["pytorch_by_hand"]["chapter"] == stem
         marks = [c["metadata"].get("nbgrader") for c in content["cells"]]
         marks = [mark for mark in marks if mark]
-        assert marks
-        assert len({mark["grade_id"] for mark in marks}) == len(marks)
+        assert len({mark["grade_id"] for mark in marks}) == len(marks) > 0
         for mark in marks:
             assert mark["grade"] == mark["locked"] == (not mark["solution"])
             assert ("points" in mark) == mark["grade"]
-
-
-def test_teachers_have_the_hints(editions):
-    from helpers.exercises import hint
-
-    made = notebooks_of(editions["instructor"])
-    for path in CHAPTERS:
-        cells = made[path.stem]["cells"]
-        notes = [c for c in cells if "teaching" in c["metadata"].get("tags", [])]
-        prose = "\n".join("".join(cell["source"]) for cell in notes)
-        for exercise in read_chapter(path).exercises:
-            printed = io.StringIO()
-            with contextlib.redirect_stdout(printed):
-                hint(exercise.name, 1)
-            assert printed.getvalue().partition(": ")[2].strip() in prose
-
-
-@pytest.mark.parametrize("edition", ["student", "instructor"])
-def test_links_resolve_and_pages_show_no_directive(edition, editions):
-    files = files_of(editions[edition])
-    for name, content in files.items():
-        prose = content.decode() if name.endswith(".md") else ""
-        if name.endswith(".ipynb"):
-            cells = [c for c in json.loads(content)["cells"] if "outputs" not in c]
-            prose = "\n".join("".join(cell["source"]) for cell in cells)
+        cells = [c for c in content["cells"] if c["cell_type"] == "markdown"]
+        prose = "\n\n".join("".join(cell["source"]) for cell in cells)
+        files[f"book/{stem}.ipynb"] = prose.encode()
+        if edition == "instructor":  # with the hints
+            for exercise in read_chapter(ROOT / "book" / f"{stem}.ipynb").exercises:
+                assert all(hint in prose for hint in find(exercise.name).hints)
+    for name in (n for n in files if n.endswith((".ipynb", ".md"))):
+        prose = files[name].decode()
         assert not re.search(r"^(```+|:::+)\{", prose, flags=re.M), name
-        folder = name.rpartition("/")[0]
         for target in re.findall(r"\]\(([^)\s#]+)", re.sub(r"`[^`]*`", "", prose)):
-            linked = f"{folder}/{target}".lstrip("/")
+            linked = f"{name.rpartition('/')[0]}/{target}".lstrip("/")
             if (ROOT / linked).exists():  # else tests/test_book.py says so
                 assert linked in files, f"{name} links to {target}"
 
@@ -513,20 +480,3 @@ def test_the_unpacked_edition_works_without_a_network(editions, tmp_path):
     assert where.startswith(str(folder))
     assert what == "10000 empty"
     assert "your teacher has it" in " ".join(solved)
-
-
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_exercises_need_no_earlier_solution(path):
-    """A student has only the stubs: every name in them must come from elsewhere."""
-    chapter = read_chapter(path)
-    its = [c for e in chapter.exercises for c in (*e.stubs, *e.checks)]
-    bound = set(dir(builtins)) | {"display", "__name__"}
-    for cell in [*chapter.setup, *its]:
-        source = re.sub(r"^[%!].*$", "", cell["source"], flags=re.M)
-        loaded = set()
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Name):
-                (loaded if isinstance(node.ctx, ast.Load) else bound).add(node.id)
-            for attribute in ("name", "asname", "arg"):  # of definitions and imports
-                bound.add((getattr(node, attribute, None) or "").partition(".")[0])
-        assert cell in chapter.setup or loaded <= bound, (cell["id"], loaded - bound)

@@ -119,17 +119,23 @@ class Course:
         return self.folder / step / student / chapter / f"{chapter}.ipynb"
 
     def put(self, step: str, student: str, chapter: str, notebook: str) -> bool:
-        """Write a notebook, and return whether it was another one before."""
+        """Write a notebook, and return whether it was another one before.
+
+        What was found out about the other one is deleted.
+        """
         path = self.path(step, student, chapter)
         if path.exists() and path.read_text(encoding="utf-8") == notebook:
             return False
+        self._forget((student, chapter))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(notebook, encoding="utf-8")
         return True
 
     def call(self, *command: str) -> None:
         """Run nbgrader and wait for it."""
-        process = self._start(command, log := self._log(command[0]), {}, 0)
+        process = self._start(
+            command, log := self._log(command[0]), dict(os.environ), 0
+        )
         process.join()
         if process.exitcode:
             raise ClassroomError(f"nbgrader {command[0]} failed; {log} says why")
@@ -192,7 +198,7 @@ class Course:
         own = Path(folder, token)
         own.mkdir()
         threads = max(1, (os.cpu_count() or 1) // self.limits.jobs)
-        environment = {
+        environment = os.environ | {
             TOKEN: token,
             "TMPDIR": str(own),
             "IPYTHONDIR": str(own),
@@ -208,11 +214,19 @@ class Course:
     def _note(self, job: Job, is_late: bool) -> None:
         """Note why there is no result, if there is none."""
         if not self.results(job):
+            self._forget(job)
             log = self._log(*job)
             seen = re.findall(r"exercise (\d\d\.\d+)", log.read_text(errors="replace"))
             where = f"exercise {seen[-1]}" if seen else "the chapter's own code"
             what = "did not end" if is_late else "ended the process that graded it"
             self.problems[job] = f"it {what} in {where}; see logs/{log.name}"
+
+    def _forget(self, job: Job) -> None:
+        from nbgrader.utils import rmtree  # can delete what is read-only
+
+        for step in ("autograded", "feedback"):
+            if self.path(step, *job).parent.is_dir():
+                rmtree(str(self.path(step, *job).parent))
 
     def _log(self, *names: str) -> Path:
         return self.folder / "logs" / f"{'-'.join(names)}.txt"
@@ -236,10 +250,10 @@ def _nbgrader(
     with log.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    os.environ |= environment
     first = [("PATH", Path(sys.executable).parent), ("PYTHONPATH", PACKAGE.parent)]
     for name, value in first:  # nbgrader calls alembic
         os.environ[name] = os.pathsep.join([str(value), os.environ.get(name, "")])
-    os.environ |= environment
     os.chdir(folder)
     if os.name == "posix":
         import resource

@@ -58,8 +58,8 @@ def grade(folder: Path, out: Path, book: Path, limits: Limits, only: str = "") -
     except Timeout:
         raise ClassroomError(f"another process is grading into {out}") from None
     except OSError as error:
-        what = f"{error.filename or out} cannot be written"
-        raise ClassroomError(f"{what}: {error.strerror or error}") from error
+        where = error.filename or out
+        raise ClassroomError(f"{where}: {error.strerror or error}") from error
 
 
 def _grade(
@@ -149,7 +149,7 @@ def _write_tables(
         missing = sum(row.result == "not graded" for row in its)
         total = sum(p for p in points.values() if isinstance(p, float))
         line = [student.name, student.number, *(points.get(n, "") for n in names)]
-        lines.append([*line, round(total, 4), len(points), "-", missing])
+        lines.append([*line, round(total, 4), len(points), "", missing])
     # With these names, Moodle imports the table as a grading worksheet.
     head = ["Full name", "Identifier", *names, "Grade", "Maximum Grade"]
     head += ["Last modified (grade)", "not graded"]
