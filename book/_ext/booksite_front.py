@@ -1,7 +1,7 @@
 """The front page: the map of what builds on what, and a thumbnail a chapter.
 
-Nothing here is drawn by hand. The map follows from what each chapter says under
-"You need", and a thumbnail is a figure of the chapter without its writing.
+Nothing here is drawn by hand. The map follows from what each chapter's metadata
+says that it needs, and a thumbnail is a figure of the chapter without its writing.
 """
 
 import re
@@ -20,25 +20,6 @@ XLINK = "http://www.w3.org/1999/xlink"
 
 
 # What builds on what ------------------------------------------------------------
-
-
-def needed_chapters(text: str) -> set[int]:
-    """Return the numbers of the chapters that a sentence names.
-
-    Examples
-    --------
-    >>> sorted(needed_chapters("chapters 1 to 3, and chapter 8 for exhibit 4"))
-    [1, 2, 3, 7]
-    """
-    numbers = set()
-    for first, last, others in re.findall(
-        r"\bchapters?\s+(\d+)(?:\s+to\s+(\d+))?((?:(?:,|,?\s+and)\s+\d+\b)*)",
-        text,
-        flags=re.IGNORECASE,
-    ):
-        numbers.update(range(int(first), int(last or first) + 1))
-        numbers.update(map(int, re.findall(r"\d+", others)))
-    return numbers
 
 
 def direct_needs(needs: dict[int, set[int]]) -> dict[int, list[int]]:

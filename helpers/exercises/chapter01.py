@@ -51,7 +51,7 @@ def predicted_shapes(attempt: object) -> str:
         if complaint:
             complaints.append(f"`{text}`: {complaint}")
     if complaints:
-        raise Wrong("\n".join(complaints))
+        raise Wrong("\n".join(complaints), 1 - len(complaints) / len(EXPRESSIONS))
     return "All five shapes are as you predicted."
 
 
