@@ -480,7 +480,11 @@ def _prepare(
             f"{folder} already holds the run that saved {newest.name}: go on "
             f"with it (--resume), or name another folder (--out)"
         )
-    saved, content = checkpoint.read_newest(folder, fallback=True)
+    try:
+        saved, content = checkpoint.read_newest(folder, fallback=True)
+    except CheckpointError as error:
+        advice = f"Nothing in {folder} can be read: start anew with another --out."
+        raise CheckpointError(f"{error}\n{advice}") from error
     if saved != newest:
         _say(f"warning: {newest.name} is damaged; {saved.name} is the newest good one")
     recipe = saved_recipe(options, saved, content.get("settings", {}))

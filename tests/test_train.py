@@ -139,21 +139,21 @@ def partial(folder: Path) -> set[str]:
 def test_killed_again_and_again_and_still_the_same(moment, unbroken, tmp_path):
     folder, dice = tmp_path / "run", random.Random(moment)
     in_a_write = 0
-    for number in range(3, 33, 3):  # 38 checkpoints in all
+    for _ in range(6):
         options = [*TINY, "--resume", "--save-every", 1, "--keep", 2]
-        before = partial(folder)
-        child = Command(folder, *options, disk=0.02)  # most kills fall into a write
+        before, number = partial(folder), newest_number(folder) + dice.randint(1, 3)
+        child = Command(folder, *options, disk=0.1)  # most kills fall into a write
         child.wait_for_checkpoint(number)
         if moment == "while writing":
             child.wait_for(lambda before=before: partial(folder) - before)
         else:
-            time.sleep(dice.uniform(0, 0.03))
+            time.sleep(dice.uniform(0, 0.1))
         child.kill()
         in_a_write += bool(partial(folder) - before)
         for path in folder.glob("*.pt"):
             checkpoint.read(path)
-    assert in_a_write >= (5 if moment == "while writing" else 1)
-    assert result(folder)["epoch"] < 3
+    assert in_a_write >= (4 if moment == "while writing" else 0)
+    assert result(folder)["epoch"] < 3  # of 38 checkpoints, some are to come
     run(folder, "--resume", "--device", "cpu")
     assert not partial(folder)
     assert_same_result(folder, unbroken)
