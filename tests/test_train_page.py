@@ -42,7 +42,7 @@ def digits():
 
 def test_script_holds_digits_of_both_halves(digits):
     images, labels, num_train = digits
-    script = booksite_train.digits_script(images, labels)
+    script = booksite_train.digits_script()
     assert len(script) <= 600_000
     content = json.loads(re.search(r"^const DIGITS = (.*);$", script, re.M)[1])
     assert content["train"] == num_train >= 3_000

@@ -70,17 +70,24 @@ def write_script(app, exception, flag: str, name: str, make) -> None:
     pages = app.env.metadata.values() if app.env else ()
     if exception or app.builder.name != "html" or not any(flag in p for p in pages):
         return
-    # The results of notebooks are kept under a name that follows from helpers/
-    # and the installed versions; see booksite.execution_key.
-    digest = hashlib.sha256(Path(app.config.nb_execution_cache_path).name.encode())
-    digest.update(Path(inspect.getfile(make)).read_bytes())
-    first_line = f"// Written by the build of the book, from {digest.hexdigest()[:16]}."
+    first_line = f"// Written by the build of the book, from {digest(app, make)}."
     path = Path(app.outdir, name)
     if path.is_file() and path.read_text("utf-8").startswith(first_line):
         return
     text = make()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{first_line}\n{text}", "utf-8")
+
+
+def digest(app, make) -> str:
+    """Return a name for all that the result of `make` depends on.
+
+    The results of notebooks are kept under a name that follows from helpers/ and the
+    installed versions; see booksite.execution_key.
+    """
+    digest = hashlib.sha256(Path(app.config.nb_execution_cache_path).name.encode())
+    digest.update(Path(inspect.getfile(make)).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def write_network(app, exception) -> None:

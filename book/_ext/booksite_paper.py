@@ -16,7 +16,7 @@ from sphinx.builders.epub3 import Epub3Builder
 
 PAPER = ("epub", "singlehtml")
 # Pages that are nothing without a browser, and what stands in their place.
-IN_A_BROWSER = ("book/draw", "book/train")
+IN_A_BROWSER = ("book/draw",)
 ELSEWHERE = "This page computes while you draw and click. It is on the book's site."
 # How Sphinx's builder of one page refers to what was a page.
 DOCUMENT = re.compile(r"^#document-(?:[^#]*/)?([^/#]+)#?")

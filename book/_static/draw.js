@@ -12,7 +12,7 @@ const TEXT = {
   over: "over ",
   under: "under ",
   chosen: ({ index, label }) => `Test digit ${index}, a ${label}. `,
-  stop: (steps, last) => `${steps} steps${last ? ", the end" : ""}`,
+  stop: (steps, last) => `${steps.toLocaleString("en")} steps${last ? ", the end" : ""}`,
   early: (steps) => `After ${steps} steps of training.`,
   range: (low, high) => `Here from ${low} to ${high}.`,
 };
@@ -195,6 +195,7 @@ function penFor(strokes, share = 2.5 / 20) {
   const trained = load_state_dict(NETWORK.weights);
   let state = trained;
   let early = ""; // what to say of a network that has not learned to the end
+  let more; // the script with other networks, when it is asked for
 
   // What is shown: a drawing or, while that is empty, a test digit or nothing.
   let strokes = [];
@@ -399,15 +400,18 @@ function penFor(strokes, share = 2.5 / 20) {
   // The network: trained, or as it was on the way, or another one
 
   async function changeNetwork() {
-    const name = () => (network?.selectedIndex ? network.value : String(NETWORK.stops[slider.value]));
-    if (name() !== String(NETWORK.stops.at(-1)) && typeof MORE === "undefined") await load(slider.dataset.more);
-    const steps = NETWORK.stops[slider.value], last = Number(slider.value) === NETWORK.stops.length - 1;
-    const text = TEXT.stop(steps.toLocaleString(document.documentElement.lang), last);
-    slider.disabled = network?.selectedIndex > 0;
-    slider.nextElementSibling.textContent = text;
-    slider.setAttribute("aria-valuetext", text);
-    early = last || slider.disabled ? "" : TEXT.early(steps);
-    state = last && !slider.disabled ? trained : load_state_dict(MORE[name()]);
+    const other = network?.selectedIndex > 0 && network.value;
+    const steps = NETWORK.stops[slider.value], last = steps === NETWORK.stops.at(-1);
+    slider.disabled = Boolean(other);
+    slider.nextElementSibling.textContent = TEXT.stop(steps, last);
+    slider.setAttribute("aria-valuetext", TEXT.stop(steps, last));
+    if ((other || !last) && typeof MORE === "undefined") {
+      more ??= load(slider.dataset.more);
+      await more;
+      return changeNetwork(); // the slider may be elsewhere by now
+    }
+    early = other || last ? "" : TEXT.early(steps);
+    state = other || !last ? load_state_dict(MORE[other || steps]) : trained;
     showMaps("kernels", state["conv1.weight"]);
     change();
   }

@@ -42,20 +42,19 @@ function linear(x, weight, bias) {
 /** Find each row's lowest number, and where and by how much others stand out of it. */
 function standOut(values, rows, length) {
   const lowest = new Float32Array(rows), starts = new Int32Array(rows + 1);
-  for (let row = 0, first = 0; row < rows; row++, first += length) {
-    let low = values[first], found = 0;
+  const places = new Int32Array(values.length), heights = new Float32Array(values.length);
+  let found = 0;
+  for (let row = 0; row < rows; row++) {
+    const first = row * length;
+    let low = values[first];
     for (let i = first; i < first + length; i++) if (values[i] < low) low = values[i];
-    for (let i = first; i < first + length; i++) if (values[i] !== low) found++;
-    lowest[row] = low;
-    starts[row + 1] = starts[row] + found;
-  }
-  const places = new Int32Array(starts[rows]), heights = new Float32Array(starts[rows]);
-  for (let row = 0, i = 0, k = 0; row < rows; row++) {
-    for (let place = 0; place < length; place++, i++) {
-      if (values[i] === lowest[row]) continue;
-      places[k] = place;
-      heights[k++] = values[i] - lowest[row];
+    for (let i = 0; i < length; i++) {
+      if (values[first + i] === low) continue;
+      places[found] = i;
+      heights[found++] = values[first + i] - low;
     }
+    lowest[row] = low;
+    starts[row + 1] = found;
   }
   return { rows, lowest, starts, places, heights };
 }
@@ -135,19 +134,16 @@ function conv2d(x, weight, bias, stride = 1) {
   const columns = Math.floor((width - size) / stride) + 1;
   const places = rows * columns;
   const windows = linear(unfold(x, size, stride, rows, columns), weight, bias);
-  const out = tensor([batch, channels, rows, columns]);
-  /** Call f with the place of each number in (batch, out, place), (batch, place, out). */
-  const each = (f) => {
-    for (let n = 0, i = 0; n < batch; n++) {
-      for (let c = 0; c < channels; c++) {
-        for (let p = 0; p < places; p++) f(i++, (n * places + p) * channels + c);
-      }
-    }
-  };
-  each((to, from) => { out.values[to] = windows.values[from]; });
+  const out = tensor([batch, channels, rows, columns]), values = out.values;
+  // Of the number at i in (batch, out, place): its place in (batch, place, out).
+  const from = Int32Array.from(values, (_, i) => {
+    const n = Math.floor(i / places / channels), channel = Math.floor(i / places) % channels;
+    return (n * places + i % places) * channels + channel;
+  });
+  from.forEach((place, i) => { values[i] = windows.values[place]; });
   out.backward = (grad) => {
     const back = new Float32Array(grad.length);
-    each((from, to) => { back[to] = grad[from]; });
+    from.forEach((place, i) => { back[place] = grad[i]; });
     windows.backward(back);
   };
   return out;
@@ -177,21 +173,12 @@ function unfold(x, size, stride, rows, columns) {
 function max_pool2d(x, size) {
   const [batch, channels, height, width] = x.shape;
   const rows = Math.floor(height / size), columns = Math.floor(width / size);
+  const maps = tensor([batch * channels, 1, height, width], x.values);
+  const squares = unfold(maps, size, size, rows, columns).values, length = size * size;
   const out = tensor([batch, channels, rows, columns]);
-  let next = 0;
-  for (let map = 0; map < batch * channels; map++) {
-    for (let top = 0; top < rows; top++) {
-      for (let left = 0; left < columns; left++) {
-        let largest = -Infinity;
-        for (let y = size * top; y < size * (top + 1); y++) {
-          for (let i = size * left; i < size * (left + 1); i++) {
-            largest = Math.max(largest, x.values[(map * height + y) * width + i]);
-          }
-        }
-        out.values[next++] = largest;
-      }
-    }
-  }
+  out.values.forEach((_, i) => {
+    out.values[i] = Math.max(...squares.subarray(i * length, (i + 1) * length));
+  });
   return out;
 }
 
@@ -202,35 +189,32 @@ function relu(x) {
   return out;
 }
 
-/** Turn logits into probabilities. Taking the largest off first avoids overflow. */
-function softmax(logits) {
+/** The logarithms of probabilities. Taking the largest logit off avoids overflow. */
+function log_softmax(logits) {
   const out = tensor(logits.shape), classes = logits.shape.at(-1);
   for (let first = 0; first < out.values.length; first += classes) {
     const row = logits.values.subarray(first, first + classes);
     const largest = Math.max(...row);
-    let sum = 0;
-    for (const logit of row) sum += Math.exp(logit - largest);
-    row.forEach((logit, i) => { out.values[first + i] = Math.exp(logit - largest) / sum; });
+    const sum = row.reduce((total, logit) => total + Math.exp(logit - largest), 0);
+    row.forEach((logit, i) => { out.values[first + i] = logit - largest - Math.log(sum); });
   }
   return out;
 }
 
+/** Turn logits into probabilities. */
+function softmax(logits) {
+  return tensor(logits.shape, log_softmax(logits).values.map(Math.exp));
+}
+
 /** The mean of -ln p of the right classes, and the way back from it. */
 function cross_entropy(logits, labels) {
-  const [batch, classes] = logits.shape;
-  let total = 0;
-  labels.forEach((label, n) => {
-    const row = logits.values.subarray(n * classes, (n + 1) * classes);
-    const largest = Math.max(...row);
-    let sum = 0;
-    for (const logit of row) sum += Math.exp(logit - largest);
-    total += Math.log(sum) + largest - row[label];
-  });
+  const [batch, classes] = logits.shape, logs = log_softmax(logits).values;
+  const right = labels.map((label, n) => n * classes + label);
   return {
-    item: () => total / batch,
+    item: () => -right.reduce((sum, place) => sum + logs[place], 0) / batch,
     backward() {
-      const grad = softmax(logits).values; // (probabilities - one-hot labels) / batch
-      labels.forEach((label, n) => { grad[n * classes + label] -= 1; });
+      const grad = logs.map(Math.exp); // (probabilities - one-hot labels) / batch
+      for (const place of right) grad[place] -= 1;
       logits.backward(grad.map((g) => g / batch));
     },
   };
@@ -268,6 +252,7 @@ function paint(canvas, values, width, largest, { below, zero, above }) {
 /** The context of a small picture, which a graphics card would only slow down. */
 const flat = (canvas) => canvas.getContext("2d", { willReadFrequently: true });
 
+/** Call `change` when the page turns light or dark. */
 function onThemeChange(change) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", change);
   new MutationObserver(change)

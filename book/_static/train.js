@@ -257,19 +257,17 @@ const CHOICES = { // what the controls go through
   decay: [0, ...decades(-5, -1, [1, 3]), 0.1],
   wrong: [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50],
   pixels: ["normalized", "unit", "raw"],
+  seed: [0, 2 ** 31 - 1],
 };
-const LIMITS = { seed: [0, 2 ** 31 - 1], ...CHOICES };
-const WHOLE = ["hidden", "seed", "batch"];
 
-/** The settings that a link names, such as lr=0.5&seed=3; what makes no sense is left out. */
+/** The settings that a link names, as lr=0.5&seed=3; what makes no sense is left out. */
 function settingsFrom(link) {
   const settings = { ...START };
   for (const [key, text] of new URLSearchParams(link)) {
-    const limits = LIMITS[key] ?? [], value = Number(text);
-    if (typeof START[key] === "string") {
-      if (limits.includes(text)) settings[key] = text;
-    } else if (value >= limits[0] && value <= limits.at(-1)
-        && (Number.isInteger(value) || !WHOLE.includes(key))) settings[key] = value;
+    const choices = CHOICES[key] ?? [];
+    const value = choices.every(Number.isInteger) ? Math.round(text) : Number(text);
+    if (choices.includes(text)) settings[key] = text;
+    else if (value >= choices[0] && value <= choices.at(-1)) settings[key] = value;
   }
   return settings;
 }
@@ -283,13 +281,12 @@ function settingsFrom(link) {
   const SLICE = 11; // milliseconds of a frame for learning; the rest is for drawing
 
   const settings = { ...START };
-  let training, work, digits, samples;
+  let training, work, digits, samples; // work: what training does next, in pieces
   let running = false;
 
   const locale = document.documentElement.lang;
-  const formats = [0, 3].map((maximumSignificantDigits) => new Intl.NumberFormat(locale,
-    maximumSignificantDigits ? { maximumSignificantDigits } : {}));
-  const number = (value, digits = 0) => formats[digits && 1].format(value);
+  const number = (value, digits) =>
+    value.toLocaleString(locale, digits && { maximumSignificantDigits: digits });
   const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 
   // A screen reader reads this line whenever it changes: only when the reader has
@@ -300,22 +297,20 @@ function settingsFrom(link) {
 
   const controls = Object.keys(START).map(find);
 
-  function shown(control, value) {
-    if (control.options) return control.options[CHOICES[control.id].indexOf(value)].text;
-    return control.id === "wrong" ? `${value}\u00a0%` : String(value);
+  function shown({ id, options }, value) {
+    if (options) return options[CHOICES[id].indexOf(value)].text;
+    return id === "wrong" ? `${value}\u00a0%` : String(value);
   }
 
   function showSettings() {
     for (const control of controls) {
-      const value = settings[control.id];
-      if (control.type !== "range") {
-        control.value = value;
-        continue;
-      }
+      const value = settings[control.id], text = shown(control, value);
+      control.value = value;
+      if (control.type !== "range") continue;
       const distances = CHOICES[control.id].map((choice) => Math.abs(choice - value));
       control.value = distances.indexOf(Math.min(...distances));
-      control.nextElementSibling.textContent = shown(control, value);
-      control.setAttribute("aria-valuetext", shown(control, value));
+      control.nextElementSibling.textContent = text;
+      control.setAttribute("aria-valuetext", text);
     }
     find("hidden").disabled = settings.net !== "hidden";
   }
@@ -343,13 +338,13 @@ function settingsFrom(link) {
   }
 
   lab.addEventListener("input", ({ target }) => {
-    const before = settings[target.id];
-    const value = target.type === "range" ? CHOICES[target.id][target.value] : target.value;
-    const after = settingsFrom(`${target.id}=${value}`)[target.id];
-    if (before === after || target.value === "") return;
-    settings[target.id] = after;
+    const { id, type, value } = target, before = settings[id];
+    const chosen = type === "range" ? CHOICES[id][value] : value;
+    const after = settingsFrom(`${id}=${chosen}`)[id];
+    if (before === after || value === "") return;
+    settings[id] = after;
     showSettings();
-    if (["net", "hidden", "seed"].includes(target.id)) reset();
+    if (["net", "hidden", "seed"].includes(id)) reset();
     else if (training.examples) mark(target, before);
   });
   lab.addEventListener("change", writeAddress);
@@ -359,11 +354,10 @@ function settingsFrom(link) {
   function mark(control, before) {
     const { changes, examples } = training;
     if (changes.at(-1)?.control !== control || examples - changes.at(-1).examples > 3200) {
-      changes.push({ control, before, examples });
+      changes.push({ control, before: shown(control, before), examples });
     }
-    const change = changes.at(-1);
-    change.text = TEXT.changed(control.labels[0].textContent,
-      shown(control, change.before), shown(control, settings[control.id]));
+    const change = changes.at(-1), name = control.labels[0].textContent;
+    change.text = TEXT.changed(name, change.before, shown(control, settings[control.id]));
     show(true);
   }
 
@@ -382,9 +376,8 @@ function settingsFrom(link) {
     find("start").textContent = TEXT.start;
   }
 
-  /** Have the digits at hand; false if that fails. */
+  /** Get the digits; false if that fails. */
   async function fetchDigits() {
-    if (digits) return true;
     say(TEXT.loading);
     try {
       await load(lab.dataset.digits);
@@ -413,7 +406,7 @@ function settingsFrom(link) {
   /** Stand still, measured. */
   function stop() {
     pause();
-    if (training.history.at(-1)?.examples !== training.examples) for (const _ of training.measure());
+    if (training.history.at(-1)?.examples !== training.examples) measure();
     work = training.learn();
     show(true);
     const { loss, accuracy } = training.history.at(-1).test;
@@ -421,17 +414,26 @@ function settingsFrom(link) {
       : TEXT.rests(number(loss, 3), percent(accuracy))));
   }
 
-  find("start").addEventListener("click", async () => {
+  function measure() {
+    for (const _ of training.measure());
+  }
+
+  /** Have a button do something, but not before the digits are there. */
+  let loading;
+  const onClick = (id, act) => find(id).addEventListener("click", async () => {
+    loading ??= fetchDigits();
+    if (await loading) act();
+    else loading = undefined; // the reader may try again
+  });
+  onClick("start", () => {
     if (running) return stop();
-    if (!await fetchDigits()) return;
     running = true;
     find("start").textContent = TEXT.pause;
     say(TEXT.started);
     requestAnimationFrame(frame);
   });
-  find("step").addEventListener("click", async () => {
-    if (!await fetchDigits()) return;
-    if (!training.history.length) for (const _ of training.measure());
+  onClick("step", () => {
+    if (!training.history.length) measure();
     training.step();
     stop();
   });
@@ -527,50 +529,54 @@ function settingsFrom(link) {
 
   /** Draw one curve for training digits and one for test digits. */
   function showCurve(kind) {
-    const canvas = find(kind), { history, changes } = training;
-    const width = canvas.clientWidth, height = canvas.clientHeight, context = flat(canvas);
-    Object.assign(canvas, { width: width * devicePixelRatio, height: height * devicePixelRatio });
-    context.scale(devicePixelRatio, devicePixelRatio);
-    context.font = `12px ${getComputedStyle(canvas).fontFamily}`;
-    const points = history.flatMap(({ training: a, test: b }) => [a[kind], b[kind]]).filter((v) => v > 0);
-    const log = kind === "loss";
-    const low = log ? Math.floor(Math.log10(Math.min(0.9, ...points))) : 0;
-    const high = log ? Math.ceil(Math.log10(Math.max(3, ...points))) : 1;
-    const seen = Math.max(training.examples, 1000);
+    const canvas = find(kind), context = flat(canvas), { history, changes } = training;
+    const width = canvas.clientWidth, height = canvas.clientHeight, zoom = devicePixelRatio;
+    Object.assign(canvas, { width: width * zoom, height: height * zoom });
+    context.scale(zoom, zoom);
+
+    // Places: losses on a logarithmic scale, as far as they reach.
+    const log = kind === "loss", scale = log ? Math.log10 : (value) => value;
+    const values = history.flatMap((point) => [point.training[kind], point.test[kind]]);
+    const positive = values.filter((value) => value > 0 && value < Infinity);
+    const low = log ? Math.floor(scale(Math.min(0.9, ...positive))) : 0;
+    const high = log ? Math.ceil(scale(Math.max(3, ...positive))) : 1;
+    const seen = Math.max(training.examples, 1000), bottom = height - 22;
     const x = (examples) => 44 + (width - 60) * examples / seen;
-    const y = (value) => height - 22 - (height - 34) * ((log ? Math.log10(value) : value) - low) / (high - low);
-    const line = (points, style, pattern = []) => {
-      Object.assign(context, { strokeStyle: style, lineWidth: pattern.length ? 1 : 2 });
+    const y = (value) => bottom - (bottom - 12) * (scale(value) - low) / (high - low);
+
+    const ink = color(".curves");
+    const line = (points, style, lineWidth, pattern = []) => {
+      Object.assign(context, { strokeStyle: style, lineWidth });
       context.setLineDash(pattern);
       context.beginPath();
       for (const point of points) context.lineTo(...point);
       context.stroke();
     };
-    const ink = color(".curves"), tick = context.fillStyle = ink;
-    context.textAlign = "right";
-    const ticks = log ? decades(low, high + 1, [1]) : [0, 0.25, 0.5, 0.75, 1];
-    for (const value of ticks) {
-      context.fillText(log ? String(value) : `${100 * value}\u00a0%`, 38, y(value) + 4);
-      context.globalAlpha = 0.25;
-      line([[x(0), y(value)], [x(seen), y(value)]], tick, [1, 0]);
-      context.globalAlpha = 1;
+    const write = (text, left, base, textAlign = "left") => {
+      Object.assign(context, { fillStyle: ink, textAlign });
+      context.fillText(text, left, base);
+    };
+    context.font = `12px ${getComputedStyle(canvas).fontFamily}`;
+    for (const tick of log ? decades(low, high + 1, [1]) : [0, 0.25, 0.5, 0.75, 1]) {
+      write(log ? String(tick) : `${100 * tick}\u00a0%`, 38, y(tick) + 4, "right");
+      line([[x(0), y(tick)], [x(seen), y(tick)]], ink, 0.25);
     }
-    context.fillText(`${number(seen)} ${TEXT.seen}`, x(seen), height - 5);
-    context.textAlign = "left";
-    context.fillText("0", x(0), height - 5);
+    write("0", x(0), height - 5);
+    write(`${number(seen)} ${TEXT.seen}`, x(seen), height - 5, "right");
     if (log) {
-      line([[x(0), y(Math.LN10)], [x(seen), y(Math.LN10)]], ink, [2, 4]);
-      context.fillText(TEXT.notKnowing, x(0) + 4, y(Math.LN10) - 5);
+      line([[x(0), y(Math.LN10)], [x(seen), y(Math.LN10)]], ink, 1, [2, 4]);
+      write(TEXT.notKnowing, x(0) + 4, y(Math.LN10) - 5);
     }
-    changes.forEach((change, i) => {
-      line([[x(change.examples), 10], [x(change.examples), height - 22]], ink, [4, 3]);
-      context.fillText(i + 1, x(change.examples) + 3, 18);
+    changes.forEach(({ examples }, i) => {
+      line([[x(examples), 10], [x(examples), bottom]], ink, 1, [4, 3]);
+      write(i + 1, x(examples) + 3, 18);
     });
     for (const set of ["training", "test"]) {
-      line(history.map((point) => [x(point.examples), y(Math.max(point[set][kind], 1e-9))]), color(`.key-${set}`));
-      const last = history.at(-1)?.[set][kind];
+      const points = history.map((point) => [x(point.examples), y(point[set][kind] || 1e-9)]);
+      line(points, color(`.key-${set}`), 2);
+      const last = history.at(-1)?.[set][kind] ?? "";
       canvas.parentElement.querySelector(`.key-${set} b`).textContent =
-        last === undefined ? "" : log ? number(last, 3) : percent(last);
+        last === "" || !log ? last && percent(last) : number(last, 3);
     }
   }
 
@@ -579,7 +585,7 @@ function settingsFrom(link) {
     show(true);
   }
 
-  lab.hidden = false;
+  lab.removeAttribute("hidden"); // lab.hidden is the slider of that name
   colors = keyColors(lab);
   setUp("");
   readAddress();
