@@ -51,6 +51,11 @@ def train_one_epoch(
     (float, float)
         Mean loss and accuracy over the epoch, as the network was while it
         learned: in training mode, and changing from batch to batch.
+
+    Raises
+    ------
+    ValueError
+        If `loader` yields nothing.
     """
     model.train()
     before = steps[-1]["examples"] if steps else 0
@@ -73,6 +78,8 @@ def train_one_epoch(
             steps.append({"examples": before + seen, "loss": batch_loss})
         if after_step is not None:
             after_step(batch_loss, batch_correct, len(labels))
+    if seen == 0:
+        raise ValueError("the loader yielded no batches, so there is nothing to learn")
     return total_loss / seen, correct / seen
 
 

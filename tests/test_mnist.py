@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -180,7 +181,7 @@ def test_read_only_cache(empty_cache, monkeypatch, code):
     def refuse(*args, **kwargs):
         raise OSError(code, "refused", str(empty_cache / "MNIST"))
 
-    monkeypatch.setattr(_mnist.tempfile, "NamedTemporaryFile", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(DataError, match="PYTORCH_BY_HAND_CACHE") as caught:
         mnist("test")
     assert str(empty_cache / "MNIST") in str(caught.value)
@@ -208,8 +209,25 @@ def test_valid_cache_needs_no_writing(filled_cache, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError(errno.EROFS, "read-only")
 
-    monkeypatch.setattr(_mnist, "FileLock", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
     assert len(mnist("test")) == 10_000
+
+
+@pytest.mark.skipif(not POSIX, reason="another home on Windows")
+def test_a_user_without_a_home_folder_is_told_the_variable(monkeypatch):
+    """As in a container that runs under any user's number."""
+    code = (
+        "import os; os.environ.pop('HOME', None); os.setuid(54321)\n"
+        "from helpers.data import cache_folder, DataError\n"
+        "try: cache_folder()\n"
+        "except DataError as error: print(error)"
+    )
+    if os.getuid() != 0:
+        pytest.skip("only root can become a user without a home")
+    monkeypatch.delenv("PYTORCH_BY_HAND_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "PYTORCH_BY_HAND_CACHE" in run.stdout, run.stderr
 
 
 def test_cache_folder_follows_the_variable(empty_cache, monkeypatch):

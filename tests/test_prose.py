@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from book_files import NOTEBOOKS, ROOT, read_cells
-from docutils.nodes import make_id
 from markdown_it import MarkdownIt
 
 TOP = sorted(ROOT.glob("*.md"))
@@ -70,10 +69,12 @@ def links(path):
 
 @cache
 def anchors(path):
-    """Return the anchors of a page's headings, as the site makes them."""
+    """Return what a link has to say after "#", for the site and for JupyterLab."""
     tokens = MarkdownIt().parse(prose(path))
     after = zip(tokens, tokens[1:], strict=False)
-    return {make_id(text.content) for t, text in after if t.type == "heading_open"}
+    headings = [text.children for t, text in after if t.type == "heading_open"]
+    texts = ("".join(part.content for part in heading) for heading in headings)
+    return {text.replace(" ", "-") for text in texts}
 
 
 def is_external(target):

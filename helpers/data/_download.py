@@ -14,10 +14,10 @@ import urllib.request
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock
 from tqdm import tqdm
 
 from helpers.data._cache import cannot_write
+from helpers.files import locked
 
 CHUNK = 1 << 16
 STALLED = 10.0  # Seconds without a byte before a server counts as silent.
@@ -64,7 +64,7 @@ def download_archive(url: str, md5: str, folder: Path, time_limit: float) -> Non
     part = folder / (url.rsplit("/", 1)[-1] + ".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".download.lock"):
+        with locked(folder / ".download.lock"):
             deadline = time.monotonic() + time_limit
             if not _is_whole(part, md5):
                 _fetch(url, part, deadline)

@@ -11,7 +11,11 @@ Judge = Callable[[object], str | None]
 
 
 class Wrong(Exception):
-    """An answer is wrong; the message says what is."""
+    """An answer is wrong; the message says what is, `points` how much is right."""
+
+    def __init__(self, message: str, points: float = 0.0) -> None:
+        super().__init__(message)
+        self.points = points
 
 
 class Empty(Exception):
