@@ -32,7 +32,7 @@ def compare_with_std(first, last):
 
 def compare_pooled(first, last):
     """Both halves together give p: the other usual formula, not asked for."""
-    return compare(first, last)[0], 0.5
+    return compare(first, last)[0], 0.3
 
 
 def compare_with_one_share(first, last):
@@ -193,7 +193,7 @@ WRONG = {
     ],
     "06.2": [
         (measure_in_two_passes, "goes through the loader 2 times"),
-        (measure_by_batches, "is it a mean over the batches"),
+        (measure_by_batches, "Is it a mean over the batches"),
         (lambda m, loader: 100 * measure(m, loader), "not in percent"),
         (lambda m, loader: 205 * measure(m, loader), "Divide by all digits"),
         (lambda m, loader: 175 / 205, "never goes through the loader"),
