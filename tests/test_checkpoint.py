@@ -364,7 +364,7 @@ def damaged(data: bytes) -> Iterator[bytes]:
     dice = random.Random(0)
     directory = data.index(DIRECTORY)
     # Every byte of the directory, which no checksum covers, and some of the rest.
-    for place in [*range(directory, len(data)), *dice.sample(range(directory), 300)]:
+    for place in [*range(directory, len(data)), *dice.sample(range(directory), 200)]:
         changed = bytearray(data)
         changed[place] ^= 1 << dice.randrange(8)
         yield bytes(changed)
@@ -372,7 +372,7 @@ def damaged(data: bytes) -> Iterator[bytes]:
         place = entry.start() + 38  # the mark of a folder
         yield data[:place] + b"\x10" + data[place + 1 :]
     yield from (data[: part * len(data) // 60] for part in range(60))
-    for length in (1, 16, 512, 4096) * 6:
+    for length in (1, 16, 128, 2048) * 5:
         a, b = sorted(dice.sample(range(len(data) - 2 * length), 2))
         one, other = data[a : a + length], data[b + length : b + 2 * length]
         for middle in (b"\0" * length, b"", one * 2, other):
@@ -389,16 +389,17 @@ def damaged(data: bytes) -> Iterator[bytes]:
 
 def test_damaged_files_are_refused_or_equal(tmp_path):
     """What no checksum covers (a date, padding) may change: the values do not."""
-    path = checkpoint.save(small_state(), tmp_path)
+    path, messages = tmp_path / "a.pt", []
+    values = {"weights": torch.randn(60, 20), "ones": torch.ones(3), "lr": [0.5, "a"]}
+    checkpoint.write(values, path)
     data, expected = path.read_bytes(), flatten(checkpoint.read(path))
-    messages = []
     for variant in damaged(data):
         path.write_bytes(variant)
         try:
             assert flatten(checkpoint.read(path)) == expected
         except CheckpointError as error:
             messages.append(str(error))
-    assert len(messages) > 1_000
+    assert len(messages) > 500
     assert all(str(path) in message for message in messages)
 
 

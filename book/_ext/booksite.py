@@ -162,12 +162,13 @@ def chosen_figure(doctree) -> nodes.image | None:
 
 
 def reading_minutes(cells: list) -> int:
-    """Estimate how long cells take to read, solutions left out."""
+    """Estimate how long cells take to read, without solutions and folded code."""
+    folded = {"solution", "hide-input", "hide-cell", "remove-input", "remove-cell"}
     words = lines = 0
     for cell in cells:
         if cell.cell_type == "markdown":
             words += len(cell.source.split())
-        elif "solution" not in cell.metadata.get("tags", ()):
+        elif folded.isdisjoint(cell.metadata.get("tags", ())):
             lines += sum(bool(line.strip()) for line in cell.source.splitlines())
     return round(words / WORDS_PER_MINUTE + lines / CODE_LINES_PER_MINUTE)
 
