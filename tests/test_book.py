@@ -175,22 +175,6 @@ def test_solutions_stay_closed(path):
             assert len(seen) >= 30, f"{cell['id']}: what is there to see? in line 1"
 
 
-def test_solutions_are_clean(tmp_path):
-    """Ruff passes over cells that begin with a magic it does not know."""
-    for path in CHAPTERS:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        for cell in notebook["cells"]:
-            if cell["source"] and cell["source"][0].startswith("%%solution"):
-                del cell["source"][0]
-        (tmp_path / path.name).write_text(json.dumps(notebook), encoding="utf-8")
-    setup = ROOT / "pyproject.toml"
-    command = ["check", f"--config={setup}", "--extend-ignore=D1,E402,B018", tmp_path]
-    run = subprocess.run(
-        [sys.executable, "-m", "ruff", *command], capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-
-
 def names_bound(source):
     """Return the names that a cell's own lines give a value to."""
     bound = set()
@@ -329,14 +313,3 @@ def test_every_data_file_of_the_package_is_installed():
     assert named >= data > set()
     packages = {path.parent for path in (ROOT / "helpers").rglob("__init__.py")}
     assert {path.parent for path in files if path.suffix == ".py"} == packages
-
-
-def test_ruff_is_clean():
-    for command in (["check"], ["format", "--check"]):
-        run = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "."],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
-        assert run.returncode == 0, run.stdout + run.stderr

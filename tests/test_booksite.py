@@ -10,10 +10,12 @@ import sys
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import bs4
 import nbformat
 import pytest
 from book_files import ROOT, read_cells
 from browser import chromium, missing, visits
+from docutils import core, nodes
 from little_book import build, code, text, write_book, write_chapter
 
 sys.path.append(str(ROOT / "book" / "_ext"))
@@ -23,9 +25,6 @@ import booksite_front as front
 import booksite_nodes
 import booksite_repository as repository
 import booksite_search as search
-
-bs4 = pytest.importorskip("bs4")
-nodes = pytest.importorskip("docutils.nodes")
 
 GITHUB = "https://github.com/someone/a-book"
 
@@ -296,7 +295,6 @@ def test_a_bar_may_not_grow():
 
 @pytest.mark.parametrize(("corner", "headings"), [("", 2), ("name", 0)])
 def test_rows_without_a_heading_above_have_their_own(corner, headings):
-    core = pytest.importorskip("docutils.core")
     text = f"""
 .. list-table::
    :header-rows: 1

@@ -314,3 +314,46 @@ def test_the_five_steps_are_those_of_chapter_5():
     found = steps(CHAPTER)
     assert len(found) == 5
     assert found == steps(chapter5)[:5]
+
+
+# What the quiz claims -----------------------------------------------------------
+
+
+def test_only_joined_paths_suffer_where_slopes_are_not_added():
+    """Question 1: `backward` with `slopes[parent] = part` as its last line."""
+    (source,) = (s for s in library_cells() if s.startswith("def backward"))
+    line = "slopes[parent] = slopes.get(parent, 0) + part"
+    assert source.count(line) == 1
+    names = vars(own) | {"Tensor": type("Tensor", (), {})}
+    exec(source.replace(line, "slopes[parent] = part"), names)
+    found = {}
+    for text in ("x * x", "x * 3 + x", "(x + 1) * 3", "x - x"):
+        x = Tensor(5.0)
+        names["backward"](eval(text, {"x": x}))
+        wrong, x.grad = x.grad, None
+        eval(text, {"x": x}).backward()
+        found[text] = wrong == x.grad
+    assert [text for text, right in found.items() if right] == ["(x + 1) * 3"]
+
+
+def test_a_shut_gate_stops_both_sides():
+    """Question 4."""
+    rng = np.random.default_rng(0)
+    first, second = own.Linear(7, 3, rng), own.Linear(3, 4, rng)
+    first.bias.values[1] = -100
+    hidden = own.relu(first(Tensor(rng.normal(size=(6, 7)))))
+    own.cross_entropy(second(hidden), np.arange(6) % 4).backward()
+    assert not first.weight.grad[1].any()
+    assert not second.weight.grad[:, 1].any()
+    assert first.weight.grad[0].any()
+    assert second.weight.grad[:, 0].any()
+
+
+def test_a_nudge_can_be_too_small():
+    """Question 5."""
+    gaps = {}
+    for nudge in (1e-6, 1e-15):
+        slope = (np.exp(1 + nudge) - np.exp(1 - nudge)) / (2 * nudge)
+        gaps[nudge] = abs(slope / np.exp(1) - 1)
+    assert gaps[1e-6] < 1e-9
+    assert gaps[1e-15] > 0.05

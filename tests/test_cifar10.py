@@ -1,15 +1,21 @@
 """CIFAR-10 from each of its sources, with a small copy on a local server."""
 
+import concurrent.futures
 import hashlib
 import http.server
 import io
 import os
 import pickle
+import shutil
 import socket
+import subprocess
+import sys
 import tarfile
 import threading
+import time
 import zipfile
 
+import filelock
 import numpy as np
 import pytest
 import torch
@@ -73,9 +79,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if server.behavior in ("cut", "stall"):
+        if server.behavior in ("cut", "stall", "cut once"):
             self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
+            if server.behavior == "cut once":
+                server.behavior = "normal"
             if server.behavior == "stall":
                 server.silence.wait(20)
             return None
@@ -92,7 +100,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(small_archive, empty_cache, monkeypatch):
     """A local server in place of CIFAR-10's, with the small archive."""
     content, sums = small_archive
-    monkeypatch.delenv("CIFAR10_IMAGES", raising=False)
+    monkeypatch.setenv("CIFAR10_IMAGES", "")
     running = Server(content)
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
@@ -105,10 +113,17 @@ def server(small_archive, empty_cache, monkeypatch):
     meta = {**CIFAR10.meta, "md5": sums["batches.meta"]}
     monkeypatch.setattr(CIFAR10, "meta", meta)
     monkeypatch.setattr(_download, "STALLED", 0.5)
+    monkeypatch.setattr(_download, "PAUSE", 0)
     yield running
     running.silence.set()
     running.shutdown()
     running.server_close()
+
+
+@pytest.fixture
+def restart(monkeypatch):
+    """Return a function that forgets the source, as a new Python has."""
+    return lambda: monkeypatch.setenv("CIFAR10_IMAGES", "")
 
 
 def part_size(cache):
@@ -116,45 +131,96 @@ def part_size(cache):
     return parts[0].stat().st_size if parts else 0
 
 
-def test_whole_download(server, empty_cache, capsys):
+def test_whole_download(server, empty_cache, restart, capsys):
     train, test = data.cifar10("train"), data.cifar10("test")
     assert isinstance(train, CIFAR10)
     assert (len(train), len(test)) == (5 * PER_FILE, PER_FILE)
     assert not train.is_stand_in
     assert train.data.shape == (100, 32, 32, 3)
-    assert len(server.ranges) == 1, "the second call reads the unpacked files"
-    assert part_size(empty_cache) == 0
     assert "100%" in capsys.readouterr().out, "progress is shown"
+    restart()
+    assert np.array_equal(data.cifar10("test").data, test.data)
+    assert len(server.ranges) == 1, "the second one reads the file"
+    assert part_size(empty_cache) == 0
+
+
+def test_archive_and_unpacked_folder_are_read_as_torchvision_reads_them(
+    server, small_archive, empty_cache, tmp_path, restart, monkeypatch
+):
+    archive = tmp_path / "somewhere" / "cifar-10-python.tar.gz"
+    archive.parent.mkdir()
+    archive.write_bytes(small_archive[0])
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            (tmp_path / member.name).parent.mkdir(exist_ok=True)
+            (tmp_path / member.name).write_bytes(tar.extractfile(member).read())
+    expected = CIFAR10(tmp_path, train=True)
+    batches = tmp_path / "cifar-10-batches-py"
+    for named in (archive, archive.parent, batches, tmp_path):
+        monkeypatch.setenv("CIFAR10_IMAGES", str(named))
+        train = data.cifar10("train")
+        assert np.array_equal(train.data, expected.data)
+        assert train.targets == expected.targets
+        assert train.classes == expected.classes
+    for put in (archive, batches):  # where torchvision would look for it
+        empty_cache.mkdir(exist_ok=True)
+        target = empty_cache / put.name
+        shutil.copytree(put, target) if put.is_dir() else shutil.copy(put, target)
+        restart()
+        assert np.array_equal(data.cifar10("train").data, expected.data)
+        shutil.rmtree(empty_cache)
+    assert server.ranges == [], "nothing was downloaded"
+
+
+@pytest.mark.parametrize("damage", ["cut", "altered"])
+def test_damaged_archive_is_named(server, small_archive, tmp_path, damage, monkeypatch):
+    content = bytearray(small_archive[0])
+    if damage == "altered":
+        content[len(content) // 2] ^= 1
+    path = tmp_path / "cifar-10-python.tar.gz"
+    path.write_bytes(content[: -len(content) // 3] if damage == "cut" else content)
+    monkeypatch.setenv("CIFAR10_IMAGES", str(path))
+    with pytest.raises(DataError, match="CIFAR10_IMAGES") as caught:
+        data.cifar10("train")
+    assert str(path) in str(caught.value)
+
+
+def test_a_connection_that_breaks_is_made_anew(server, small_archive):
+    server.behavior = "cut once"
+    assert not data.cifar10("test").is_stand_in
+    assert server.ranges == ["bytes=0-", f"bytes={len(small_archive[0]) // 2}-"]
 
 
 @pytest.mark.parametrize("behavior", ["cut", "stall"])
 def test_broken_download_goes_on_where_it_ended(
-    server, empty_cache, small_archive, behavior, capsys
+    server, empty_cache, restart, behavior, capsys
 ):
     server.behavior = behavior
-    first = data.cifar10("test")
-    assert first.is_stand_in, "half a file never counts as data"
-    half = len(small_archive[0]) // 2
-    assert part_size(empty_cache) == half
-    assert "kept: call again to go on" in capsys.readouterr().out
+    assert data.cifar10("test").is_stand_in, "half a file never counts as data"
+    kept = part_size(empty_cache)
+    assert kept > 0
+    assert "are kept" in capsys.readouterr().out
     server.behavior = "normal"
+    restart()
     assert not data.cifar10("test").is_stand_in
-    assert server.ranges[-1] == f"bytes={half}-"
+    assert server.ranges[-1] == f"bytes={kept}-"
 
 
-def test_server_without_ranges_starts_anew(server, empty_cache):
+def test_server_without_ranges_starts_anew(server, restart):
     server.behavior = "cut"
     data.cifar10("test")
     server.behavior = "no ranges"
+    restart()
     assert not data.cifar10("test").is_stand_in
 
 
-def test_wrong_content_is_deleted_and_named(server, empty_cache, capsys):
+def test_wrong_content_is_deleted_and_named(server, empty_cache, restart, capsys):
     server.behavior = "wrong"
     assert data.cifar10("test").is_stand_in
-    assert "not the expected file" in capsys.readouterr().out
+    assert "not the expected file" in " ".join(capsys.readouterr().out.split())
     assert part_size(empty_cache) == 0
     server.behavior = "normal"
+    restart()
     assert not data.cifar10("test").is_stand_in
 
 
@@ -164,11 +230,14 @@ def test_missing_file_is_named(server, capsys):
     assert "404" in capsys.readouterr().out
 
 
-def test_time_limit_keeps_what_arrived(server, empty_cache, monkeypatch, capsys):
+def test_time_limit_keeps_what_arrived(
+    server, empty_cache, restart, monkeypatch, capsys
+):
     monkeypatch.setattr(_download, "CHUNK", 1000)
     assert data.cifar10("test", time_limit=1e-9).is_stand_in
     assert "time limit" in capsys.readouterr().out
     assert part_size(empty_cache) > 0
+    restart()
     assert not data.cifar10("test", time_limit=60).is_stand_in
 
 
@@ -177,23 +246,67 @@ def test_no_download_when_there_is_no_time_for_it(server):
     assert server.ranges == []
 
 
+def test_both_halves_come_from_one_source(server, restart):
+    """The download fails for the first half, and would succeed for the second."""
+    server.behavior = "cut"
+    assert data.cifar10("train").is_stand_in
+    server.behavior = "normal"
+    assert data.cifar10("test").is_stand_in
+    code = "from helpers import data; print(data.cifar10('test').source)"
+    child = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "stand-in" in child.stdout, "also in a process that this one starts"
+    restart()
+    assert not data.cifar10("train").is_stand_in
+    assert not data.cifar10("test").is_stand_in
+
+
+def test_the_source_does_not_change_when_its_files_do(server, empty_cache):
+    data.cifar10("train")
+    path = empty_cache / "cifar-10-python.tar.gz"
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz"):
+        data.cifar10("test")
+
+
+def test_who_waited_for_another_process_in_vain_does_not_try_too(
+    server, empty_cache, capsys
+):
+    """Processes that start together come to the same end."""
+    empty_cache.mkdir()
+    with filelock.FileLock(empty_cache / ".download.lock") as lock:
+        threading.Timer(1.5, lock.release).start()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            assert pool.submit(data.cifar10, "train").result(60).is_stand_in
+    assert server.ranges == []
+    assert "another process" in capsys.readouterr().out
+
+
 def test_unreachable_server(empty_cache, monkeypatch, capsys):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{port}/x.tar.gz")
-    monkeypatch.delenv("CIFAR10_IMAGES", raising=False)
-    assert data.cifar10("test").is_stand_in
+    url = f"http://127.0.0.1:{port}/a-folder-with-a-rather-long-name/x.tar.gz"
+    monkeypatch.setattr(CIFAR10, "url", url)
+    monkeypatch.setenv("CIFAR10_IMAGES", "")
+    started = time.monotonic()
+    assert data.cifar10("train").is_stand_in
     printed = capsys.readouterr().out
-    assert "cannot be reached" in printed
+    assert data.cifar10("test").is_stand_in
+    assert time.monotonic() - started < 30, "two drawn stand-ins and no waiting"
+    assert capsys.readouterr().out == "", "said once"
     assert "STAND-IN" in printed
+    assert url in printed, "no word is cut at the end of a line"
+    assert all(len(line) < 80 or url in line for line in printed.splitlines())
 
 
-def test_damaged_torchvision_files_do_not_count(server, empty_cache):
+def test_damaged_files_in_the_cache_do_not_count(server, empty_cache, restart):
     data.cifar10("test")
-    file = empty_cache / "cifar-10-batches-py" / "test_batch"
-    file.write_bytes(file.read_bytes()[:-1])
+    path = empty_cache / "cifar-10-python.tar.gz"
+    path.write_bytes(path.read_bytes()[:-1])
     server.ranges.clear()
+    restart()
     assert not data.cifar10("test").is_stand_in
     assert server.ranges == ["bytes=0-"], "downloaded anew"
 
@@ -214,10 +327,11 @@ def images(tmp_path, empty_cache, monkeypatch):
     return folder
 
 
-def zipped(folder, path):
+def zipped(folder, path, separator="/"):
     with zipfile.ZipFile(path, "w") as archive:
         for file in folder.rglob("*.png"):
-            archive.write(file, file.relative_to(folder.parent))
+            name = file.relative_to(folder.parent).as_posix()
+            archive.writestr(name.replace("/", separator), file.read_bytes())
     return path
 
 
@@ -235,13 +349,48 @@ def test_folder_of_images(images):
 CIFAR10_CLASSES = list(_cifar10.CLASSES)
 
 
-def test_zip_equals_folder(images, tmp_path, monkeypatch):
+@pytest.mark.parametrize("separator", ["/", "\\"])
+def test_zip_equals_folder(images, tmp_path, monkeypatch, separator):
+    """Some programs on Windows write backslashes."""
     from_folder = data.cifar10("train")
-    path = zipped(images, tmp_path / "photos.zip")
+    path = zipped(images, tmp_path / "photos.zip", separator)
     monkeypatch.setenv("CIFAR10_IMAGES", str(path))
     from_zip = data.cifar10("train")
     assert np.array_equal(from_folder.data, from_zip.data)
     assert from_folder.targets == from_zip.targets
+
+
+def test_what_macos_leaves_beside_images_is_passed_over(images, tmp_path, monkeypatch):
+    expected = data.cifar10("test").data
+    for folder in ("test/cat", "__MACOSX/test/cat"):
+        (images / folder).mkdir(parents=True, exist_ok=True)
+        (images / folder / "._0.png").write_bytes(b"Mac OS X")
+    (images / "__MACOSX/test/cat/0.png").write_bytes(b"Mac OS X")
+    assert np.array_equal(data.cifar10("test").data, expected)
+    path = zipped(images, tmp_path / "photos.zip")
+    monkeypatch.setenv("CIFAR10_IMAGES", str(path))
+    assert np.array_equal(data.cifar10("test").data, expected)
+
+
+def test_home_is_found_and_capitals_do_not_matter(images, tmp_path, monkeypatch):
+    expected = data.cifar10("test").data
+    (images / "test" / "cat").rename(images / "test" / "moved")
+    (images / "test" / "moved").rename(images / "test" / "Cat")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("CIFAR10_IMAGES", "~/photos")
+    test = data.cifar10("test")
+    assert test.data.shape == expected.shape
+    cats = [n for n, label in enumerate(test.targets) if label == 3]
+    assert np.array_equal(test.data[cats], expected[9:12])
+
+
+@pytest.mark.parametrize("name", ["plane", "0"])
+def test_refused_folders_say_what_was_found(images, name):
+    (images / "train" / "airplane").rename(images / "train" / name)
+    with pytest.raises(DataError, match="0 images in train/airplane") as caught:
+        data.cifar10("train")
+    assert f"train/{name} (3)" in str(caught.value)
 
 
 def test_incomplete_images_never_count(images):
@@ -279,7 +428,7 @@ def test_variable_that_names_no_images(images, tmp_path, monkeypatch, kind):
 
 
 def test_stand_in_is_the_same_each_time_and_says_so(empty_cache, monkeypatch, capsys):
-    monkeypatch.delenv("CIFAR10_IMAGES", raising=False)
+    monkeypatch.setenv("CIFAR10_IMAGES", "")
     first = data.cifar10("test", time_limit=0)
     second = data.cifar10("test", time_limit=0)
     assert np.array_equal(first.data, second.data)

@@ -20,7 +20,7 @@ from browser import axe_violations, chromium, missing, served, visits
 
 from helpers import data, training
 from helpers.models import DropoutNet
-from helpers.train import trained_model
+from helpers.pretrained import trained_model
 from helpers.training import fit
 
 sys.path.append(str(ROOT / "book" / "_ext"))

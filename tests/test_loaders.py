@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch.utils.data import DataLoader, Subset
-from torchvision import transforms
+from torchvision.transforms import v2
 
 from helpers import data
 
@@ -13,13 +13,22 @@ from helpers import data
 @pytest.fixture(scope="module")
 def plain():
     """MNIST's test digits as chapter 3 first loads them."""
-    normalize = transforms.Normalize((data.MNIST_MEAN,), (data.MNIST_STD,))
-    return data.mnist("test", transforms.Compose([transforms.ToTensor(), normalize]))
+    steps = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+    steps += [v2.Normalize((data.MNIST_MEAN,), (data.MNIST_STD,))]
+    return data.mnist("test", v2.Compose(steps))
 
 
 @pytest.fixture(scope="module")
 def in_memory(plain):
     return data.to_tensors(plain)
+
+
+def test_all_256_values_are_scaled_as_v2_scales_them():
+    pixels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+    dataset = SimpleNamespace(data=pixels, targets=torch.zeros(1, dtype=torch.int64))
+    (images, _) = data.to_tensors(dataset, 0.0, 1.0).tensors
+    expected = v2.ToDtype(torch.float32, scale=True)(v2.ToImage()(pixels.numpy()[0]))
+    assert torch.equal(images[0], expected)
 
 
 def test_to_tensors_equals_the_transforms_to_the_bit(plain, in_memory):
@@ -113,9 +122,9 @@ def test_mean_and_std_of_each_channel_as_torch_computes_them():
 def test_unnormalize_undoes_normalize():
     images = torch.rand(2, 3, 4, 5)
     mean, std = (0.1, 0.5, 0.9), (0.2, 0.3, 0.4)
-    normalized = transforms.functional.normalize(images, mean, std)
+    normalized = v2.functional.normalize(images, mean, std)
     torch.testing.assert_close(data.unnormalize(normalized, mean, std), images)
-    gray = transforms.functional.normalize(images[:, :1], [0.1307], [0.3081])
+    gray = v2.functional.normalize(images[:, :1], [0.1307], [0.3081])
     torch.testing.assert_close(data.unnormalize(gray), images[:, :1])
 
 

@@ -10,12 +10,11 @@ from html import unescape
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import pypdf
 import pytest
 from book_files import ROOT
 from browser import BROWSERS, missing
 from little_book import build, write_book
-
-pypdf = pytest.importorskip("pypdf")
 
 PROGRAMS = ROOT / "book" / "_ext"
 XHTML = "{http://www.w3.org/1999/xhtml}"

@@ -1,11 +1,7 @@
 """Spelling, links, paths and commands in all that people read."""
 
 import importlib.util
-import json
-import os
 import re
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,38 +12,9 @@ from markdown_it import MarkdownIt
 
 TOP = sorted(ROOT.glob("*.md"))
 PAGES = TOP + sorted((ROOT / "book").glob("*.md")) + NOTEBOOKS
-SPELLED = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "LICENSE"]
-SPELLED += ["pyproject.toml", "requirements.txt", "_config.yml", "_toc.yml"]
-SPELLED += ["book", "helpers", "tests", ".ci", ".github"]
 FOLDERS = r"(?<![\w./{…-])(?:book|helpers|tests|\.ci|\.github)/[\w./-]*\w"
 
 every_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-
-
-def codespell(*arguments):
-    """Run codespell with the settings in pyproject.toml."""
-    command = [sys.executable, "-m", "codespell_lib", "--check-hidden", *arguments]
-    environment = os.environ | {"PYTHONUTF8": "1"}
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-
-
-def test_spelling():
-    run = codespell(*SPELLED)
-    assert run.returncode == 0, run.stdout + run.stderr
-
-
-def test_a_misspelling_is_found(tmp_path):
-    cell = {"cell_type": "markdown", "source": ["Recieved."]}  # codespell:ignore
-    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [cell]}))
-    (tmp_path / "b.py").write_text('"""A fine colour."""\n')  # codespell:ignore
-    run = codespell(str(tmp_path))
-    found = re.findall(r"(\w+) ==> (\w+)", run.stdout)
-    assert sorted(found) == [
-        ("Recieved", "Received"),  # codespell:ignore
-        ("colour", "color"),  # codespell:ignore
-    ]
 
 
 @cache

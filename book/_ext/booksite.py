@@ -19,6 +19,7 @@ import os
 import posixpath
 import re
 from pathlib import Path
+from textwrap import shorten
 
 import nbformat
 from booksite_execution import execute_notebooks, execution_key
@@ -161,12 +162,13 @@ def chosen_figure(doctree) -> nodes.image | None:
 
 
 def reading_minutes(cells: list) -> int:
-    """Estimate how long cells take to read, solutions left out."""
+    """Estimate how long cells take to read, without solutions and folded code."""
+    folded = {"solution", "hide-input", "hide-cell", "remove-input", "remove-cell"}
     words = lines = 0
     for cell in cells:
         if cell.cell_type == "markdown":
             words += len(cell.source.split())
-        elif "solution" not in cell.metadata.get("tags", ()):
+        elif folded.isdisjoint(cell.metadata.get("tags", ())):
             lines += sum(bool(line.strip()) for line in cell.source.splitlines())
     return round(words / WORDS_PER_MINUTE + lines / CODE_LINES_PER_MINUTE)
 
@@ -191,13 +193,6 @@ def page_facts(app, docname: str) -> dict:
         facts["seconds"] = execution["runtime"]
         facts["running"] = duration(facts["seconds"])
     return facts
-
-
-def shorten(text: str, length: int = 160) -> str:
-    """Cut a text at a word, for search engines and previews."""
-    if len(text) <= length:
-        return text
-    return text[: length - 1].rsplit(" ", 1)[0].rstrip(",;:") + "…"
 
 
 class FrontPagePart(nodes.General, nodes.Element):
@@ -270,7 +265,7 @@ def page_context(app, pagename, templatename, context, doctree) -> None:
         return
     context["body"] = lighten(context["body"])
     context["facts"] = facts = page_facts(app, pagename)
-    context["description"] = shorten(facts["description"])
+    context["description"] = shorten(facts["description"], 160, placeholder="…")
     name = posixpath.basename(pagename)
     context["moved"] = app.config.book_moved_parts.get(name)
     context["colab"] = colab_address(repository, name)

@@ -99,7 +99,7 @@ def write_network(app, exception) -> None:
 def network_script() -> str:
     """Return JavaScript that defines the trained network and the test digits."""
     from helpers import data
-    from helpers.train import trained_model
+    from helpers.pretrained import trained_model
 
     model, history = trained_model(next(iter(NETWORKS)))
     chosen, num_misread = samples(model, data.mnist("test"))

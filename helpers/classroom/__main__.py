@@ -12,8 +12,6 @@ from typing import NoReturn
 from helpers.classroom._chapters import BOOK, ClassroomError
 from helpers.classroom._editions import write_edition
 
-PROGRAM = "python -m helpers.classroom"
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for and return the exit status.
@@ -25,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         by Ctrl-C or SIGTERM. Wrong options leave through `SystemExit` with 2.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name may not end the program
+        if isinstance(stream, io.TextIOWrapper):  # no name may end the program
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
@@ -33,23 +31,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _grade(options)
         path = write_edition(options.command, options.out, options.book, options.force)
         print(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB).")
-        return 0
     except ClassroomError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
 
 
 def _grade(options: argparse.Namespace) -> int:
     try:
-        import nbgrader  # noqa: F401
-        import psutil  # noqa: F401
+        import nbgrader  # noqa: F401 (before any work is done)
 
         from helpers.classroom._course import Limits
         from helpers.classroom._grade import grade
     except ImportError as error:
-        raise ClassroomError(
-            f'grading needs {error.name}: python -m pip install -e ".[teach]"'
-        ) from error
+        install = 'python -m pip install -e ".[teach]"'
+        raise ClassroomError(f"grading needs {error.name}: {install}") from error
     folder = options.folder.absolute()
     out = options.out or folder.with_name(folder.name + "-grading")
     limits = Limits(options.timeout, options.memory, options.jobs)
@@ -71,47 +67,43 @@ def _interrupt(*_: object) -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=PROGRAM,
+        prog="python -m helpers.classroom",
         description="Make editions of the book for a class; grade what it hands in.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    editions = {
-        "student": "write a zip of the notebooks without solutions",
-        "instructor": "write a zip of the notebooks with solutions and notes",
-    }
-    for name, text in editions.items():
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("out", type=Path, metavar="OUT", help="the zip file")
-        command.add_argument("--force", action="store_true", help="replace OUT")
-        _add_book(command)
-    text = "grade what was handed in, with nbgrader"
-    command = commands.add_parser("grade", help=text, description=text)
-    add = command.add_argument
-    text = "what was handed in: a folder, a zip or a file for each student"
-    add("folder", type=Path, metavar="FOLDER", help=text)
-    text = "where the course and the tables go (FOLDER-grading)"
-    add("--out", type=Path, metavar="FOLDER", help=text)
-    text = "the chapter that was asked for, such as 01; others are not graded"
-    add("--chapter", default="", metavar="NN", help=text)
-    text = "the longest that a cell of an answer may take (60 seconds)"
-    add("--timeout", type=_whole, default=60, metavar="SECONDS", help=text)
-    text = "the most memory that a notebook may take, on Linux (4096 MB)"
-    add("--memory", type=_whole, default=4096, metavar="MB", help=text)
     jobs = max(1, (os.cpu_count() or 1) // 2)
-    text = f"how many notebooks are run at a time ({jobs})"
-    add("--jobs", type=_whole, default=jobs, metavar="N", help=text)
-    _add_book(command)
+    for name, about in (
+        ("student", "write a zip of the notebooks without solutions"),
+        ("instructor", "write a zip of the notebooks with solutions and hints"),
+        ("grade", "grade what was handed in, with nbgrader"),
+    ):
+        command = commands.add_parser(name, help=about, description=about)
+        add = command.add_argument
+        text = "the folder of the chapters (book)"
+        add("--book", type=Path, default=BOOK, metavar="FOLDER", help=text)
+        if name != "grade":
+            add("out", type=Path, metavar="OUT", help="the zip file")
+            add("--force", action="store_true", help="replace OUT")
+            continue
+        text = "what was handed in: a folder, a zip or a file for each student"
+        add("folder", type=Path, metavar="FOLDER", help=text)
+        text = "where the course and the tables go (FOLDER-grading)"
+        add("--out", type=Path, metavar="FOLDER", help=text)
+        text = "the chapter that was asked for, such as 01; others are not graded"
+        add("--chapter", default="", metavar="NN", help=text)
+        for option, unit, default, text in (
+            (
+                "--timeout",
+                "SECONDS",
+                60,
+                "the longest that a cell of an answer may run",
+            ),
+            ("--memory", "MB", 4096, "the most memory of a notebook, on Linux"),
+            ("--jobs", "N", jobs, "how many notebooks are run at a time"),
+        ):
+            text += f" ({default})"
+            add(option, type=_whole, default=default, metavar=unit, help=text)
     return parser
-
-
-def _add_book(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--book",
-        type=Path,
-        default=BOOK,
-        metavar="FOLDER",
-        help="the folder of the chapters (book)",
-    )
 
 
 def _whole(text: str) -> int:

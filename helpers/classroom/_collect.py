@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from helpers.classroom._chapters import (
     Cell,
@@ -24,22 +24,22 @@ from helpers.classroom._chapters import (
 
 LARGEST = 50 << 20  # bytes of a file; figures in a notebook take some
 MOST = 2_000  # files in a zip
+SHOWN = 20  # other files of a student, one by one
 SKIPPED = re.compile(r"\.|__MACOSX$|__pycache__$|site-packages$|Thumbs\.db$")
 MOODLE = re.compile(r"(.+)_(\d+)_assignsubmission_")
 CANVAS = re.compile(r"([^_]+)_(?:LATE_)?(\d{3,})_\d{3,}_")
 COPY = re.compile(r"( ?\(\d+\)|[ -]+Copy ?\d*)$")  # as browsers and Jupyter name them
 
-# Parts of a file's name, when it was written (as a key), content or what is wrong.
-File = tuple[tuple[str, ...], tuple[int, ...], bytes | str]
+# Parts of a file's name, when it was written, and the notebook or what it is instead.
+File = tuple[tuple[str, ...], tuple[int, ...], dict[str, Any] | str]
 
 
 @dataclass(frozen=True)
 class Student:
-    """A name, and the number that a learning system ("moodle", "canvas") gave."""
+    """A name, and what Moodle ("Participant 77") or Canvas ("77") calls the student."""
 
     name: str
     number: str = ""
-    system: str = ""
 
 
 @dataclass
@@ -80,29 +80,35 @@ def collect(
             there = ", ".join(Path(file).name for file, _, _ in work.rest[:3])
             why = "no notebook was handed in" + (f"; there is {there}" if there else "")
             work.rest.insert(0, ("", "not graded", why))
+        if len(work.rest) > SHOWN:
+            more = f"{len(work.rest) - SHOWN} more files"
+            work.rest[SHOWN:] = [(more, "not used", "too many to list")]
     return dict(sorted(students.items(), key=lambda item: item[0].name.casefold()))
 
 
 def _put(
-    work: Work, file: str, content: bytes | str, chapters: dict[str, Chapter], only: str
+    work: Work,
+    file: str,
+    content: dict[str, Any] | str,
+    chapters: dict[str, Chapter],
+    only: str,
 ) -> None:
     """Note a file among what counts, or among the rest with the reason."""
     try:
         if isinstance(content, str):
             raise NotANotebook(content)
-        notebook = load(content)
-        stem = chapter_of(notebook, file, chapters)
+        stem = chapter_of(content, file, chapters)
         if only and stem != only:
             raise NotANotebook(f"this is {stem}, and {only} was asked for")
-        found = answers(cells_of(notebook), chapters[stem])
     except NotANotebook as error:
         is_meant = ".ipynb" in Path(file).name.lower()
-        work.rest.append((file, "not graded" if is_meant else "not used", str(error)))
+        row = (file, "not graded" if is_meant else "not used", str(error))
+        work.rest.insert(0 if is_meant else len(work.rest), row)
         return
     if stem in work.chapters:
-        why = f"another one counts: {file}"
-        work.rest.append((work.chapters[stem][0], "not used", why))
-    work.chapters[stem] = file, found
+        older = work.chapters[stem][0]
+        work.rest.append((older, "not used", f"another one counts: {file}"))
+    work.chapters[stem] = file, answers(content["cells"], chapters[stem])
 
 
 def _is_touched(work: Work, chapter: Chapter) -> bool:
@@ -115,15 +121,15 @@ def _files(folder: Path) -> Iterator[File]:
     for parent, folders, files in os.walk(folder):
         folders[:] = filter(_kept, folders)
         for path in (Path(parent, name) for name in filter(_kept, files)):
-            parts = path.relative_to(folder).parts
-            state = path.lstat()
-            when = time.localtime(state.st_mtime)[:6]
-            if not stat.S_ISREG(state.st_mode):
-                yield parts, when, "this is a link or a device, no file"
-                continue
+            parts, when = path.relative_to(folder).parts, (0,) * 6
             try:
-                with path.open("rb") as file:
-                    yield from _opened(parts, when, file, 0)
+                state = path.lstat()
+                when = time.localtime(state.st_mtime)[:6]
+                if stat.S_ISREG(state.st_mode):
+                    with path.open("rb") as file:
+                        yield from _opened(parts, when, file, 0)
+                else:
+                    yield parts, when, "this is a link or a device, no file"
             except OSError as error:
                 yield parts, when, f"it cannot be read: {error.strerror or error}"
 
@@ -136,7 +142,11 @@ def _opened(
     if len(content) > LARGEST:
         yield parts, when, f"it is larger than {LARGEST >> 20} MB"
     elif depth > 3 or not content.startswith(b"PK\x03\x04"):
-        yield parts, when, content
+        try:
+            notebook = load(content)
+            yield parts, when, notebook | {"cells": cells_of(notebook)}
+        except NotANotebook as error:
+            yield parts, when, str(error)
     else:
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -148,7 +158,7 @@ def _opened(
                             yield from _opened(
                                 inside, entry.date_time, inner, depth + 1
                             )
-        except (OSError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
+        except Exception as error:  # whatever a damaged zip may raise
             yield parts, when, f"this zip cannot be opened: {error}"
 
 
@@ -170,9 +180,9 @@ def _age(file: File) -> tuple[object, ...]:
 def _student(parts: tuple[str, ...], chapters: dict[str, Chapter]) -> Student:
     """Return whose a file is, by the names of its folders or by its own."""
     names = [unicodedata.normalize("NFC", part) for part in parts]
-    for system, pattern in (("moodle", MOODLE), ("canvas", CANVAS)):
+    for pattern, number in ((MOODLE, r"Participant \2"), (CANVAS, r"\2")):
         for found in filter(None, map(pattern.match, names)):
-            return Student(found[1].strip(), found[2], system)
+            return Student(found[1].strip(), found.expand(number))
     endings = r"\.ipynb|\.\w{1,5}$" if len(names) == 1 else r"\.zip$"
     name = re.split(endings, names[0], flags=re.I)[0]
     for stem in chapters if len(names) == 1 else ():

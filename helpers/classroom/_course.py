@@ -105,9 +105,9 @@ class Course:
         self.folder = folder
         self.limits = limits
         self.problems: dict[Job, str] = {}  # why there is no result
-        start = "forkserver" if hasattr(os, "fork") else "spawn"
+        start = "forkserver" if os.name == "posix" else "spawn"
         self._context: Any = multiprocessing.get_context(start)
-        if start == "forkserver":  # nbgrader is imported once, not for each student
+        if os.name == "posix":  # nbgrader is imported once, not for each student
             modules = ["nbgrader.apps", "helpers.classroom._execute"]
             self._context.set_forkserver_preload(modules)
         (folder / "logs").mkdir(parents=True, exist_ok=True)
@@ -119,37 +119,42 @@ class Course:
         return self.folder / step / student / chapter / f"{chapter}.ipynb"
 
     def put(self, step: str, student: str, chapter: str, notebook: str) -> bool:
-        """Write a notebook, and return whether it was another one before."""
+        """Write a notebook, and return whether it was another one before.
+
+        What was found out about the other one is deleted.
+        """
         path = self.path(step, student, chapter)
         if path.exists() and path.read_text(encoding="utf-8") == notebook:
             return False
+        self._forget((student, chapter))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(notebook, encoding="utf-8")
         return True
 
     def call(self, *command: str) -> None:
         """Run nbgrader and wait for it."""
-        log = self.folder / "logs" / f"{command[0]}.txt"
-        process = self._start(command, log, {}, 0)
+        process = self._start(
+            command, log := self._log(command[0]), dict(os.environ), 0
+        )
         process.join()
         if process.exitcode:
             raise ClassroomError(f"nbgrader {command[0]} failed; {log} says why")
 
-    def results(self, student: str, chapter: str) -> dict[str, dict[str, str]]:
+    def results(self, job: Job) -> dict[str, dict[str, str]]:
         """Return what was found out about each exercise; nothing if it was not run."""
         found: dict[str, dict[str, str]] = {}
         with suppress(OSError, ValueError):
-            path = self.path("autograded", student, chapter)
-            for cell in json.loads(path.read_bytes())["cells"]:
-                mark = cell["metadata"].get("nbgrader", {})
-                for output in cell["outputs"] if mark.get("grade") else ():
-                    said = output["metadata"][METADATA]
-                    if found.get(said["exercise"], said)["status"] == "right":
-                        found[said["exercise"]] = said
-                    found.setdefault(said["exercise"], said)
+            notebook = json.loads(self.path("autograded", *job).read_bytes())
+            for cell in notebook["cells"]:
+                for output in cell.get("outputs", ()):
+                    said = output.get("metadata", {}).get(METADATA)
+                    if said and cell["metadata"].get("nbgrader", {}).get("grade"):
+                        first = found.setdefault(said["exercise"], said)
+                        if first["result"] == "right":  # of several checks
+                            found[said["exercise"]] = said
         return found
 
-    def points(self, student: str, chapter: str, name: str) -> dict[str, float]:
+    def points(self, job: Job, name: str) -> dict[str, float]:
         """Return the points for each exercise, those given by hand included.
 
         The gradebook learns the student's name by the way.
@@ -159,8 +164,8 @@ class Course:
         points: dict[str, float] = {}
         database = f"sqlite:///{self.folder / 'gradebook.db'}"
         with Gradebook(database) as gradebook, suppress(MissingEntry):
-            notebook = gradebook.find_submission_notebook(chapter, chapter, student)
-            gradebook.update_or_create_student(student, last_name=name)
+            gradebook.update_or_create_student(job[0], last_name=name)
+            notebook = gradebook.find_submission_notebook(job[1], job[1], job[0])
             for grade in notebook.grades:
                 exercise = ".".join(grade.name.split("-")[1:3])
                 points[exercise] = points.get(exercise, 0.0) + grade.score
@@ -179,8 +184,8 @@ class Course:
                     for job, (process, token, latest) in list(running.items()):
                         is_late = time.monotonic() > latest
                         if is_late or not process.is_alive():
-                            del running[job]
                             end(process, token)
+                            del running[job]
                             self._note(job, is_late)
                             yield job
             finally:
@@ -193,7 +198,7 @@ class Course:
         own = Path(folder, token)
         own.mkdir()
         threads = max(1, (os.cpu_count() or 1) // self.limits.jobs)
-        environment = {
+        environment = os.environ | {
             TOKEN: token,
             "TMPDIR": str(own),
             "IPYTHONDIR": str(own),
@@ -202,32 +207,31 @@ class Course:
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         }
         command = ("autograde", job[1], f"--student={job[0]}", "--force")
-        process = self._start(command, self._log(job), environment, self.limits.memory)
-        answers = self.path("submitted", *job).read_bytes().count(b'"execution_count"')
-        longest = SETUP_SECONDS + answers * (self.limits.seconds + 20)
-        return process, token, time.monotonic() + longest
+        process = self._start(command, self._log(*job), environment, self.limits.memory)
+        cells = self.path("submitted", *job).read_bytes().count(b'"cell_type"')
+        return process, token, time.monotonic() + 1_800 + cells * self.limits.seconds
 
     def _note(self, job: Job, is_late: bool) -> None:
         """Note why there is no result, if there is none."""
-        self.problems.pop(job, None)
-        if not self.results(*job):
-            log = self._log(job)
+        if not self.results(job):
+            self._forget(job)
+            log = self._log(*job)
             seen = re.findall(r"exercise (\d\d\.\d+)", log.read_text(errors="replace"))
             where = f"exercise {seen[-1]}" if seen else "the chapter's own code"
             what = "did not end" if is_late else "ended the process that graded it"
             self.problems[job] = f"it {what} in {where}; see logs/{log.name}"
 
-    def _log(self, job: Job) -> Path:
-        return self.folder / "logs" / f"{job[0]}-{job[1]}.txt"
+    def _forget(self, job: Job) -> None:
+        from nbgrader.utils import rmtree  # can delete what is read-only
 
-    def _start(
-        self,
-        command: tuple[str, ...],
-        log: Path,
-        environment: dict[str, str],
-        memory: int,
-    ) -> BaseProcess:
-        arguments = (command, log, environment, memory)
+        for step in ("autograded", "feedback"):
+            if self.path(step, *job).parent.is_dir():
+                rmtree(str(self.path(step, *job).parent))
+
+    def _log(self, *names: str) -> Path:
+        return self.folder / "logs" / f"{'-'.join(names)}.txt"
+
+    def _start(self, *arguments: object) -> BaseProcess:
         process: BaseProcess = self._context.Process(
             target=_nbgrader, args=(self.folder, *arguments)
         )
@@ -246,11 +250,10 @@ def _nbgrader(
     with log.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    programs = str(Path(sys.executable).parent)  # nbgrader calls alembic
-    first = {"PATH": programs, "PYTHONPATH": str(PACKAGE.parent)}
-    for name, value in first.items():
-        os.environ[name] = os.pathsep.join([value, os.environ.get(name, "")])
     os.environ |= environment
+    first = [("PATH", Path(sys.executable).parent), ("PYTHONPATH", PACKAGE.parent)]
+    for name, value in first:  # nbgrader calls alembic
+        os.environ[name] = os.pathsep.join([str(value), os.environ.get(name, "")])
     os.chdir(folder)
     if os.name == "posix":
         import resource

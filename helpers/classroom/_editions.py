@@ -7,6 +7,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,51 +24,19 @@ from helpers.classroom._chapters import (
 
 WHEN = (2000, 1, 1, 0, 0, 0)  # of all files: the same sources, the same zip
 LEFT_OUT = {"__pycache__", ".ipynb_checkpoints", ".ruff_cache", ".DS_Store"}
-REQUIREMENTS = """\
-# All that the notebooks need. The last line is this folder's own package.
-jupyterlab>=4
--e .{extra}
-"""
-FOR_STUDENTS = """\
-## Exercises
-
-Write your answer where it says "your code", and run the cell. Then run the cell
-with `check`: it tells you whether the answer is right, and if it is not, what is
-wrong with it. Stuck? `hint("{chapter}.1")`, in a new cell, gives you a hint for
-exercise 1, and the next hint each time you run it.
-
-This is the student's edition. Put all code of an answer between its heading and the
-next one: that is what counts when you hand this notebook in.
-
-"""
+REQUIREMENTS = "# The last line is this folder's own package.\njupyterlab>=4\n-e .{}\n"
 DIRECTIVE = re.compile(r"^(`{3,}|:{3,})\{.*?^\1$", flags=re.M | re.S)
 INSTEAD = "*Here the book's site has something to try out in the browser.*"
 
 
 def write_edition(edition: str, out: Path, book: Path, force: bool = False) -> Path:
-    """Write an edition as a zip file, all of it or nothing.
-
-    Parameters
-    ----------
-    edition : {"student", "instructor"}
-        Without solutions, or with them and the hints.
-    out : Path
-        The zip file.
-    book : Path
-        The folder of the book's notebooks.
-    force : bool
-        Whether a file of that name may be replaced.
-
-    Returns
-    -------
-    Path
-        The file that was written.
+    """Write an edition, "student" or "instructor", as a zip file, and return its path.
 
     Raises
     ------
     ClassroomError
-        If the file is there already or cannot be written, or `book` holds no
-        chapters.
+        If the file is there already and `force` is not set, if it cannot be
+        written, or if the folder `book` holds no chapters.
     """
     if out.suffix != ".zip":
         out = out.with_name(out.name + ".zip")
@@ -91,6 +60,8 @@ def write_edition(edition: str, out: Path, book: Path, force: bool = False) -> P
         partial.write_bytes(buffer.getvalue())
         os.replace(partial, out)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
         why = error.strerror or error
         raise ClassroomError(f"{out} cannot be written: {why}") from error
     return out
@@ -103,10 +74,10 @@ def _files(edition: str, book: Path) -> Iterator[tuple[str, bytes]]:
         f"| [{chapter.title}](book/{stem}.ipynb) | {len(chapter.exercises)} |"
         for stem, chapter in chapters.items()
     ]
-    text = Path(__file__).with_name(f"{edition}.md").read_text(encoding="utf-8")
-    yield "README.md", text.replace("| CHAPTERS |", "\n".join(rows)).encode()
+    text = _text(f"{edition}.md").replace("| CHAPTERS |", "\n".join(rows))
+    yield "README.md", text.encode()
     extra = "[teach]" if edition == "instructor" else ""
-    yield "requirements.txt", REQUIREMENTS.format(extra=extra).encode()
+    yield "requirements.txt", REQUIREMENTS.format(extra).encode()
     root = PACKAGE.parent
     package = sorted(path for path in PACKAGE.rglob("*") if path.is_file())
     for path in (root / "pyproject.toml", root / "LICENSE", *package):
@@ -134,7 +105,7 @@ def student_notebook(notebook: dict[str, Any], chapter: Chapter) -> dict[str, An
     """
     made = _marked(notebook, chapter, "student")
     made["cells"] = [cell for cell in made["cells"] if not is_solution(cell)]
-    text = FOR_STUDENTS.format(chapter=chapter.stem[:2])
+    text = _text("exercises.md").replace("NN", chapter.stem[:2]) + "\n"
     head = re.compile(r"^## Exercises$.*?(?=^### |\Z)", flags=re.M | re.S)
     for cell in made["cells"]:
         if cell["cell_type"] == "markdown":
@@ -181,3 +152,8 @@ def _marked(notebook: dict[str, Any], chapter: Chapter, edition: str) -> dict[st
     for cell in made["cells"]:
         cell["metadata"] |= marks.get(cell.get("id"), {})
     return made
+
+
+def _text(name: str) -> str:
+    """Return one of the texts beside this module."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")

@@ -11,13 +11,12 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import Execute
 from nbgrader.utils import is_grade
-from traitlets import Integer
 
 from helpers.classroom._chapters import METADATA
 from helpers.exercises._result import MIME_TYPE
 
+SETUP_SECONDS = 1_800  # for a cell of the chapter's own
 LONGEST = 20_000  # characters that a cell may print
-OWN = {"right", "wrong", "empty"}  # what a check may say
 
 
 class ExecuteAnswers(Execute):
@@ -27,11 +26,9 @@ class ExecuteAnswers(Execute):
     cell whose value is not the book's own gets no point.
     """
 
-    setup_timeout = Integer(1800, help="Seconds for a cell of the chapter's own.")
-
     def preprocess(self, nb: Any, resources: Any = None, km: Any = None) -> Any:
         """Run all cells, then write a verdict into each check cell."""
-        self.broken = self.ended = ""
+        self.broken = self.ended = ""  # what is wrong with the chapter, the kernel
         self.errors: dict[str, tuple[str, str]] = {}
         nb, resources = super().preprocess(nb, resources, km)
         for cell in filter(is_grade, nb.cells):
@@ -44,7 +41,7 @@ class ExecuteAnswers(Execute):
         if cell.cell_type != "code" or self.broken or self.ended:
             return cell, resources
         self.log.info("exercise %s", exercise)
-        self.timeout_func = lambda _: self.timeout if exercise else self.setup_timeout
+        self.timeout_func = lambda _: self.timeout if exercise else SETUP_SECONDS
         self.printed = 0
         try:
             super().preprocess_cell(cell, resources, index)
@@ -63,10 +60,9 @@ class ExecuteAnswers(Execute):
 
     def output(self, outs: Any, msg: Any, display_id: Any, cell_index: int) -> Any:
         """Keep an output, but not all of what is printed without end."""
-        if msg["msg_type"] == "stream":
-            self.printed += len(msg["content"]["text"])
-            if self.printed > LONGEST:
-                return None
+        self.printed += len(msg["content"].get("text", ""))
+        if msg["msg_type"] == "stream" and self.printed > LONGEST:
+            return None
         return super().output(outs, msg, display_id, cell_index)
 
     def _about(self, cell: Any, error: Any) -> tuple[str, str]:
@@ -76,25 +72,19 @@ class ExecuteAnswers(Execute):
             return "stopped", f"It took longer than {self.timeout} seconds."
         if "MemoryError" in names or "can't allocate memory" in error.evalue:
             return "stopped", "It took more memory than a notebook may have."
-        if is_grade(cell):
-            return "wrong", f"The check ended with {_told(error)}"
-        return "wrong", f"Your cell does not run: {_told(error)}"
+        what = "The check ended with" if is_grade(cell) else "Your cell does not run:"
+        return "wrong", f"{what} {_told(error)}"
 
     def _verdict(self, cell: Any) -> Any:
         """Return the one output of a check cell: its points, and why."""
         exercise = cell.metadata[METADATA]
-        result, message, points, shown = (
-            "not graded",
-            "The check gave no result.",
-            0.0,
-            "",
-        )
+        result, message = "not graded", "The check gave no result."
+        points, shown = "0.0", ""
         for output in cell.outputs:
             said = output.get("data", {}).get(MIME_TYPE, {})
-            if said.get("exercise") == exercise and said.get("status") in OWN:
-                result, message = said["status"], str(said.get("message"))[:2_000]
-                points = min(1.0, float(output.data["text/plain"]))
-                shown = output.data["text/html"]
+            if said.get("exercise") == exercise:
+                result, message = said["status"], said["message"]
+                points, shown = output.data["text/plain"], output.data["text/html"]
             elif output.output_type == "error":
                 result, message = self._about(cell, output)
         if self.broken:
@@ -106,14 +96,10 @@ class ExecuteAnswers(Execute):
             result, message = self.errors[exercise]
             message, shown = f"{message} {before}".strip(), ""
         shown = shown or f"<p>{html.escape(f'{exercise} {result}. {message}')}</p>"
-        return new_output(
-            "execute_result",
-            {"text/plain": f"{points}", "text/html": shown},
-            execution_count=cell.execution_count,
-            metadata={
-                METADATA: {"exercise": exercise, "status": result, "message": message}
-            },
-        )
+        made = new_output("execute_result", {"text/plain": points, "text/html": shown})
+        found = {"exercise": exercise, "result": result, "message": message[:2_000]}
+        made.metadata[METADATA] = found
+        return made
 
 
 def _told(error: Any) -> str:

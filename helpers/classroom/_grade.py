@@ -18,8 +18,6 @@ from helpers.classroom._course import Course, Limits, graded_copy
 
 RESULTS = ["right", "wrong", "empty", "stopped", "not graded"]
 FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"  # a spreadsheet may run what begins so
-MOODLE = ["Identifier", "Full name", "Grade", "Maximum Grade", "Last modified (grade)"]
-CANVAS = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
 
 
 class Row(NamedTuple):
@@ -36,18 +34,10 @@ class Row(NamedTuple):
 
 
 def grade(folder: Path, out: Path, book: Path, limits: Limits, only: str = "") -> None:
-    """Grade all that is below a folder and has not been graded yet.
+    """Grade what is below a folder and has not been graded yet.
 
-    Parameters
-    ----------
-    folder : Path
-        A folder, a zip or a file for each student.
-    out : Path
-        The folder of nbgrader's course, and of the tables.
-    book : Path
-        The folder of the book's notebooks, which hold the checks.
-    only : str
-        The chapter that is expected, such as "01" or "01-tensors".
+    Course and tables are made in the folder `out`, the checks come from `book`, and
+    `only` names the chapter that is expected, such as "01", if it is only one.
 
     Raises
     ------
@@ -68,8 +58,8 @@ def grade(folder: Path, out: Path, book: Path, limits: Limits, only: str = "") -
     except Timeout:
         raise ClassroomError(f"another process is grading into {out}") from None
     except OSError as error:
-        what = f"{error.filename or out} cannot be written"
-        raise ClassroomError(f"{what}: {error.strerror or error}") from error
+        where = error.filename or out
+        raise ClassroomError(f"{where}: {error.strerror or error}") from error
 
 
 def _grade(
@@ -87,13 +77,13 @@ def _grade(
             job = ids[student], stem
             names[job] = student.name
             is_new = course.put("submitted", *job, graded_copy(chapters[stem], answers))
-            jobs += [job] if is_new or not course.results(*job) else []
+            jobs += [job] if is_new or not course.results(job) else []
     print(f"{len(students)} students, {len(names)} notebooks, {len(jobs)} to grade.")
     if not sys.platform.startswith("linux"):
         print("Note: this system sets no limit to the memory of a notebook.")
     try:
         for done, job in enumerate(course.grade(jobs), start=1):
-            counts = Counter(r["status"] for r in course.results(*job).values())
+            counts = Counter(r["result"] for r in course.results(job).values())
             found = ", ".join(f"{n} {result}" for result, n in counts.items())
             told = found or f"not graded: {course.problems[job]}"
             title = f"[{done} of {len(jobs)}] {safe(names[job])}, {job[1]}"
@@ -132,12 +122,12 @@ def _rows(
 ) -> list[Row]:
     who, rows = (student.name, student.number), list[Row]()
     for stem, (file, _) in sorted(work.chapters.items()):
-        results = course.results(name, stem)
-        points = course.points(name, stem, student.name) if results else {}
+        results = course.results((name, stem))
+        points = course.points((name, stem), student.name) if results else {}
         why = course.problems.get((name, stem), "it was not run yet")
         for e in (exercise.name for exercise in chapters[stem].exercises):
-            said = results.get(e, {"status": "not graded", "message": why})
-            result, its = said["status"], points.get(e, "")
+            said = results.get(e, {"result": "not graded", "message": why})
+            result, its = said["result"], points.get(e, "")
             rows.append(Row(*who, stem, e, result, its, said["message"], file))
     return rows + [Row(*who, "", "", what, "", why, f) for f, what, why in work.rest]
 
@@ -157,9 +147,12 @@ def _write_tables(
     for student, its in rows.items():
         points = {row.exercise: row.points for row in its if row.exercise}
         missing = sum(row.result == "not graded" for row in its)
+        total = sum(p for p in points.values() if isinstance(p, float))
         line = [student.name, student.number, *(points.get(n, "") for n in names)]
-        lines.append([*line, _total(its), len(points), missing])
-    head = ["name", "number", *names, "points", "of", "not graded"]
+        lines.append([*line, round(total, 4), len(points), "", missing])
+    # With these names, Moodle imports the table as a grading worksheet.
+    head = ["Full name", "Identifier", *names, "Grade", "Maximum Grade"]
+    head += ["Last modified (grade)", "not graded"]
     _write(folder / "gradebook.csv", head, lines)
     lines = []
     for exercise in exercises:
@@ -172,34 +165,6 @@ def _write_tables(
         lines.append([*line, shown, times])
     head = ["exercise", "title", *RESULTS, "commonest message", "times"]
     _write(folder / "class.csv", head, lines)
-    for chapter in chapters:
-        _write_imports(folder, rows, chapter)
-
-
-def _write_imports(
-    folder: Path, rows: dict[Student, list[Row]], chapter: Chapter
-) -> None:
-    """Write what Moodle and Canvas import, of those who are graded in full."""
-    of = len(chapter.exercises)
-    moodle: list[list[object]] = []
-    canvas: list[list[object]] = []
-    for student, every in rows.items():
-        its = [row for row in every if row.chapter == chapter.stem]
-        if not its or any(row.result == "not graded" for row in its):
-            continue
-        if student.system == "moodle":
-            who = [f"Participant {student.number}", student.name]
-            moodle.append([*who, _total(its), of, "-"])
-        elif student.system == "canvas":
-            canvas.append([student.name, student.number, "", "", "", _total(its)])
-    if moodle:
-        _write(folder / f"moodle-{chapter.stem}.csv", MOODLE, moodle)
-    if canvas:
-        _write(folder / f"canvas-{chapter.stem}.csv", [*CANVAS, chapter.stem], canvas)
-
-
-def _total(rows: list[Row]) -> float:
-    return round(sum(row.points for row in rows if isinstance(row.points, float)), 4)
 
 
 def _pattern(message: str) -> str:

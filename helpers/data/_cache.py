@@ -24,11 +24,23 @@ def cache_folder() -> Path:
         The folder named by the environment variable
         ``PYTORCH_BY_HAND_CACHE``, or else the user's cache folder as the
         operating system defines it. It need not exist yet.
+
+    Raises
+    ------
+    DataError
+        If the user has no home folder, and the variable names no other place.
     """
     chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    return Path(platformdirs.user_cache_dir("pytorch-by-hand", appauthor=False))
+    try:
+        if chosen:
+            return Path(chosen).expanduser().absolute()
+        usual = platformdirs.user_cache_dir("pytorch-by-hand", appauthor=False)
+        return Path(usual).expanduser()
+    except RuntimeError as error:
+        raise DataError(
+            f"This user has no home folder, so there is no place for unpacked files. "
+            f"Name a folder with the environment variable {CACHE_VARIABLE}."
+        ) from error
 
 
 def cannot_write(path: Path, error: OSError) -> DataError:

@@ -1,9 +1,17 @@
 """CIFAR-10 from wherever it can be had, and a stand-in where it cannot."""
 
+import contextlib
+import functools
+import hashlib
 import io
 import os
+import pickle
+import tarfile
+import textwrap
 import zipfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +20,12 @@ from torchvision.datasets import CIFAR10
 from torchvision.datasets.vision import VisionDataset
 
 from helpers.data._cache import DataError, cache_folder
-from helpers.data._download import DownloadError, download_archive
+from helpers.data._download import DownloadError, download, is_whole
 from helpers.data._mnist import Transform
 from helpers.data._stand_in import STAND_IN_CLASSES, draw_stand_in
 
 IMAGES_VARIABLE = "CIFAR10_IMAGES"
+STAND_IN = "stand-in"  # the value of that variable that asks for no photographs
 
 # Mean and standard deviation of each channel over the 50,000 training images,
 # pixels scaled to [0, 1], as `mean_and_std` computes them.
@@ -24,18 +33,8 @@ CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
 PER_CLASS = {"train": 5_000, "test": 1_000}
-CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
+CLASSES = tuple(NAMES.split())
 
 
 class Photographs(CIFAR10):
@@ -78,9 +77,13 @@ def cifar10(
 ) -> Photographs:
     """Return one half of CIFAR-10, or a stand-in that says that it is one.
 
-    Looks, in this order, for torchvision's own files in `cache_folder()`; for
-    images in the folder or zip file named by the environment variable
-    ``CIFAR10_IMAGES``; for the download; and last draws a stand-in.
+    Takes what the environment variable ``CIFAR10_IMAGES`` names: a folder or zip
+    file of images, or CIFAR-10's own archive or its unpacked folder. Without the
+    variable it looks for the latter two in `cache_folder()`, then downloads the
+    archive into it, and last draws a stand-in.
+
+    What was found is written into the variable, so that both halves come from the
+    same source, also in a process that this one starts.
 
     Parameters
     ----------
@@ -90,8 +93,8 @@ def cifar10(
     transform : callable, optional
         Applied to each image (a PIL image, 32 by 32, RGB) on access.
     time_limit : float
-        Seconds that a download may take in this call. What has arrived by then
-        is kept, and the next call goes on from there. 0: do not download.
+        Seconds that a download may take. What has arrived by then is kept, and
+        goes on when Python is started anew. 0: do not download.
 
     Returns
     -------
@@ -109,109 +112,174 @@ def cifar10(
     """
     if split not in PER_CLASS:
         raise ValueError(f'split must be "train" or "test", not {split!r}')
-    folder = cache_folder()
-    dataset = _torchvision_files(folder, split, transform)
-    if dataset is None and os.environ.get(IMAGES_VARIABLE):
-        return _from_images(Path(os.environ[IMAGES_VARIABLE]), split, transform)
-    if dataset is None and time_limit > 0:
-        try:
-            download_archive(CIFAR10.url, CIFAR10.tgz_md5, folder, time_limit)
-            dataset = _torchvision_files(folder, split, transform)
-        except DownloadError as error:
-            print(f"CIFAR-10 could not be downloaded: {error}")
-    if dataset is not None:
-        return dataset
-    print(
-        "Using a STAND-IN for CIFAR-10: drawn shapes, no photographs. For the real "
-        f"images, run again with a network, or set {IMAGES_VARIABLE} to a folder or "
-        "zip file with train/<class>/*.png and test/<class>/*.png (or .jpg)."
-    )
-    pixels, targets = draw_stand_in(split)
-    return Photographs(
-        pixels,
-        targets,
-        STAND_IN_CLASSES,
-        "stand-in: drawn shapes",
-        transform,
-        is_stand_in=True,
-    )
+    if not os.environ.get(IMAGES_VARIABLE):
+        os.environ[IMAGES_VARIABLE] = _source(time_limit)
+    chosen = os.environ[IMAGES_VARIABLE]
+    if chosen == STAND_IN:
+        pixels, targets = draw_stand_in(split)
+        return Photographs(
+            pixels,
+            targets,
+            STAND_IN_CLASSES,
+            "stand-in: drawn shapes",
+            transform,
+            is_stand_in=True,
+        )
+    pixels, targets, source = _read(Path(chosen).expanduser(), split)
+    return Photographs(pixels, targets, CLASSES, source, transform)
 
 
-def _torchvision_files(
-    folder: Path, split: str, transform: Transform | None
-) -> Photographs | None:
-    """Return torchvision's own files if they are all there and intact."""
+def _source(time_limit: float) -> str:
+    """Return where CIFAR-10 is in the cache folder, or can be had now."""
     try:
-        found = CIFAR10(folder, train=split == "train")
-    except RuntimeError:  # torchvision's word for "not found or corrupted"
-        return None
-    return Photographs(
-        found.data, found.targets, tuple(found.classes), "CIFAR-10", transform
-    )
+        folder = cache_folder()
+        official = _official(folder)
+        if official is None or not _is_intact(official):
+            if time_limit <= 0:
+                raise DownloadError("there is no time for it")
+            archive = folder / CIFAR10.filename
+            download(CIFAR10.url, CIFAR10.tgz_md5, archive, time_limit)
+            return str(archive)
+    except (DownloadError, DataError) as error:
+        text = (
+            f"CIFAR-10 was not downloaded: {error}. Here is a STAND-IN for it, drawn "
+            "shapes and no photographs, until Python (in a notebook: its kernel) is "
+            "restarted. Then a download begins, or goes on. Or set the variable "
+            f"{IMAGES_VARIABLE} before, to a folder or zip file of images in "
+            f"train/<class>/ and test/<class>/, or to {CIFAR10.filename}."
+        )
+        print(textwrap.fill(text, 79, break_long_words=False, break_on_hyphens=False))
+        return STAND_IN
+    return str(official)
 
 
-def _from_images(path: Path, split: str, transform: Transform | None) -> Photographs:
-    """Read all images of a split, class by class, in the order of their names."""
+def _official(path: Path) -> Path | None:
+    """Return the archive or the folder of CIFAR-10's own files, if path has them."""
+    for place in (path, path / CIFAR10.base_folder, path / CIFAR10.filename):
+        if place.is_file() and tarfile.is_tarfile(place):
+            return place
+        if (place / "test_batch").is_file():
+            return place
+    return None
+
+
+def _is_intact(official: Path) -> bool:
+    if official.is_file():
+        return is_whole(official, CIFAR10.tgz_md5)
+    files = [*CIFAR10.train_list, *CIFAR10.test_list]
+    return all(is_whole(official / name, md5) for name, md5 in files)
+
+
+def _read(path: Path, split: str) -> tuple[np.ndarray, list[int], str]:
+    """Return the pixels, labels and source of one half of what `path` holds."""
+    try:
+        official = _official(path)
+        if official is not None:
+            return *_from_batches(official, split), "CIFAR-10"
+        return _from_images(path, split)
+    except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as e:
+        raise DataError(
+            f"{IMAGES_VARIABLE} names {path}, which cannot be read as a folder, a zip "
+            f"file or CIFAR-10's own archive ({e}). Correct the variable, or unset it."
+        ) from e
+
+
+def _from_batches(official: Path, split: str) -> tuple[np.ndarray, list[int]]:
+    """Read one half from CIFAR-10's own files, each a pickled dict."""
+    files = dict(CIFAR10.train_list if split == "train" else CIFAR10.test_list)
+    contents = {}
+    if official.is_dir():
+        contents = {name: (official / name).read_bytes() for name in files}
+    else:
+        with tarfile.open(official) as archive:
+            for member in archive:
+                name = member.name.rpartition("/")[2]
+                if name in files and (file := archive.extractfile(member)):
+                    contents[name] = file.read()
     pixels, targets = [], []
-    for name, content in _image_files(path, split):
-        label = CLASSES.index(name.split("/")[-2])
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                array = np.asarray(image.convert("RGB"))
-        except OSError as error:
+    for name, md5 in files.items():
+        content = contents.get(name, b"")
+        # Unpickling can run code: only what is known is unpickled.
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
             raise DataError(
-                f"{name} in {path} cannot be read as an image ({error}). Replace "
-                f"the file, or unset {IMAGES_VARIABLE}."
-            ) from error
-        if array.shape != (32, 32, 3):
-            raise DataError(
-                f"{name} in {path} has {array.shape[1]} by {array.shape[0]} pixels; "
-                f"CIFAR-10's images have 32 by 32."
+                f"{name} in {official} is missing or damaged. Delete {official} and "
+                f"copy or download it again, or unset {IMAGES_VARIABLE}."
             )
-        pixels.append(array)
-        targets.append(label)
-    _check_complete(path, split, targets)
-    kind = "JPEG copy" if name.lower().endswith(("jpg", "jpeg")) else "PNG copy"
-    return Photographs(
-        np.stack(pixels), targets, CLASSES, f"CIFAR-10, {kind}", transform
+        batch = pickle.loads(content, encoding="latin1")
+        pixels.append(batch["data"])
+        targets += batch["labels"]
+    rows = np.concatenate(pixels).reshape(-1, 3, 32, 32)
+    return rows.transpose(0, 2, 3, 1), targets
+
+
+def _from_images(path: Path, split: str) -> tuple[np.ndarray, list[int], str]:
+    """Read all images of a split, class by class, in the order of their names."""
+    with contextlib.ExitStack() as stack:
+        files: dict[str, Callable[[], bytes]]
+        if path.is_dir():
+            paths = {f.relative_to(path).as_posix(): f for f in path.rglob("*.*")}
+            files = {name: file.read_bytes for name, file in paths.items()}
+        else:
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            # Some programs on Windows write backslashes into a zip file.
+            files = {
+                name.replace("\\", "/"): functools.partial(archive.read, name)
+                for name in archive.namelist()
+            }
+        images = sorted(filter(_is_image, files))
+        folders = ["/".join(name.split("/")[-3:-1]) for name in images]
+        _check_complete(path, split, Counter(folder.lower() for folder in folders))
+        pixels, targets = [], []
+        for name, folder in zip(images, folders, strict=True):
+            half, label = folder.lower().split("/")
+            if half == split and label in CLASSES:
+                pixels.append(_pixels(path, name, files[name]()))
+                targets.append(CLASSES.index(label))
+    kind = "PNG" if images[0].lower().endswith("png") else "JPEG"
+    return np.stack(pixels), targets, f"CIFAR-10, {kind} copy"
+
+
+def _is_image(name: str) -> bool:
+    """Return whether this is an image in a folder in a folder, and none of macOS's.
+
+    On other systems' disks macOS writes a file of its own, ``._cat.png``, beside
+    each image, and into zip files a folder ``__MACOSX`` of them.
+    """
+    parts = name.split("/")
+    return (
+        name.lower().endswith((".png", ".jpg", ".jpeg"))
+        and len(parts) > 2
+        and "__MACOSX" not in parts
+        and not parts[-1].startswith(".")
     )
 
 
-def _check_complete(path: Path, split: str, targets: list[int]) -> None:
-    counts = np.bincount(targets, minlength=len(CLASSES)) if targets else [0] * 10
-    for name, count in zip(CLASSES, counts, strict=True):
-        if count != PER_CLASS[split]:
+def _check_complete(path: Path, split: str, found: Counter[str]) -> None:
+    for label in CLASSES:
+        count, expected = found[f"{split}/{label}"], PER_CLASS[split]
+        if count != expected:
+            there = [f"{folder} ({n:,})" for folder, n in sorted(found.items())]
+            more = ["…"] if len(there) > 24 else []
             raise DataError(
                 f"{path} ({IMAGES_VARIABLE}) is no whole CIFAR-10: it has {count:,} "
-                f"images in {split}/{name}, expected {PER_CLASS[split]:,}. Unpack or "
-                f"copy it again, or unset {IMAGES_VARIABLE}."
+                f"images in {split}/{label}, expected {expected:,}. Unpack or copy it "
+                f"again, rename its folders, or unset {IMAGES_VARIABLE}.\nFound: "
+                f"{', '.join(there[:24] + more) or 'no images in folders in folders'}."
             )
 
 
-def _image_files(path: Path, split: str) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of each image in ``…/split/<class>/``, sorted."""
-    if path.is_dir():
-        files = {f.relative_to(path).as_posix(): f for f in path.rglob("*.*")}
-        for name in _wanted(files, split):
-            yield name, files[name].read_bytes()
-        return
+def _pixels(path: Path, name: str, content: bytes) -> np.ndarray:
     try:
-        with zipfile.ZipFile(path) as archive:
-            for name in _wanted(archive.namelist(), split):
-                yield name, archive.read(name)
-    except (OSError, zipfile.BadZipFile) as error:
+        with Image.open(io.BytesIO(content)) as image:
+            array = np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
         raise DataError(
-            f"{IMAGES_VARIABLE} names {path}, which is neither a folder nor a "
-            f"readable zip file ({error}). Correct the variable, or unset it."
+            f"{name} in {path} cannot be read as an image ({error}). Replace the "
+            f"file, or unset {IMAGES_VARIABLE}."
         ) from error
-
-
-def _wanted(names: Iterable[str], split: str) -> list[str]:
-    """Return the images among `names`, whatever folder the split lies in."""
-    return sorted(
-        name
-        for name in names
-        if name.lower().endswith((".png", ".jpg", ".jpeg"))
-        and "__MACOSX" not in name
-        and name.split("/")[-3:-1] in [[split, label] for label in CLASSES]
-    )
+    if array.shape != (32, 32, 3):
+        raise DataError(
+            f"{name} in {path} has {array.shape[1]} by {array.shape[0]} pixels; "
+            f"CIFAR-10's images have 32 by 32."
+        )
+    return array

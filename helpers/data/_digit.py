@@ -25,6 +25,11 @@ SMALLEST_PHOTO = 100
 # least 1.5 (by `_stroke_width`, over 5,000 training digits).
 THINNEST_STROKE = 1.5
 
+# What is not paper (a desk, a frame, a finger) is looked for in a small copy.
+SMALL_COPY = 150
+EDGE = 0.06  # Paper's shade changes less than this from one of its pixels to the next.
+MAY_TOUCH = 0.025  # A digit may touch this share of the picture's border.
+
 
 def digit_from_file(path: str | Path) -> Tensor:
     """Read a picture of one digit and prepare it as MNIST was.
@@ -104,9 +109,7 @@ def prepare_digit(picture: Tensor) -> Tensor:
             f"not {tuple(picture.shape)}"
         )
     gray = Image.fromarray(picture.detach().cpu().numpy().astype(np.float32))
-    ink = _ink(np.asarray(_reduce(gray)))
-    ink = _crop(_without_specks(ink))
-    ink = _scale(_thicken(ink))
+    ink = _scale(_thicken(_crop(_ink(np.asarray(_reduce(gray))))))
     return torch.from_numpy(_center_by_mass(ink))[None]
 
 
@@ -139,10 +142,50 @@ def _reduce(picture: Image.Image) -> Image.Image:
 
 
 def _ink(gray: np.ndarray) -> np.ndarray:
-    """Return how much ink each pixel holds, in [0, 1], paper exactly 0."""
-    paper, grain = _paper(gray)
+    """Return how much ink each pixel holds, in [0, 1], paper exactly 0.
+
+    The picture's border counts as paper. Where that cannot be (ink runs along the
+    border, or covers an even region as large as paper), the paper is looked for.
+    """
+    border = np.ones(gray.shape, dtype=bool)
+    border[1:-1, 1:-1] = False
+    papers = _papers(gray) if min(gray.shape) > SIDE else []
+    ink, problem = (
+        None,
+        ValueError(
+            "what runs along the edge of the picture is no digit, or the light is too "
+            "uneven. Crop the picture so that only paper surrounds the digit."
+        ),
+    )
+    try:
+        ink = _stands_out(gray, *_paper(gray, border))
+        touching = float((ink[border] > INK).mean())
+        covered = [float((_small(ink)[paper] > INK).mean()) for paper in papers]
+        # A region that is all ink may be a stroke; one that is in part is no paper.
+        is_uneven = any(0.01 < share < 0.9 for share in covered)
+        sheet = _sheet(ink)
+        if not papers or not (touching > 0.01 or is_uneven or sheet):
+            return ink
+    except ValueError as error:
+        problem = error
+    for paper in papers:
+        found = _enclosed_ink(gray, paper)
+        if found is not None:
+            return found
+    if ink is not None and not is_uneven:
+        sides = (ink[0], ink[-1], ink[:, 0], ink[:, -1])
+        is_tight = touching < 0.4 and all(side.max() > INK for side in sides)
+        if is_tight or (touching <= MAY_TOUCH and sheet < 0.8):
+            return ink
+    raise problem
+
+
+def _stands_out(
+    gray: np.ndarray, paper: np.ndarray, grain: float, within: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the ink on paper of these shades, the strongest being 1."""
     # Whichever side of the paper's shade lies farther away is the ink.
-    ink = paper - gray
+    ink = paper - gray if within is None else np.where(within, paper - gray, 0)
     if -ink.min() > ink.max():
         ink = -ink
     strongest = float(ink.max())
@@ -153,10 +196,10 @@ def _ink(gray: np.ndarray) -> np.ndarray:
             "Draw the digit darker or lighter than the paper."
         )
     ink = np.where(ink > max(FAINTEST, 4 * grain), ink / strongest, 0)
-    return ink.astype(np.float32)
+    return _without_specks(ink.astype(np.float32))
 
 
-def _paper(gray: np.ndarray) -> tuple[np.ndarray, float]:
+def _paper(gray: np.ndarray, border: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the paper's shade at every pixel, and the size of its grain.
 
     The shade is that of the picture's border. For a photograph it is a plane
@@ -165,8 +208,6 @@ def _paper(gray: np.ndarray) -> tuple[np.ndarray, float]:
     with weights), which a digit that touches the border does not tilt. The
     grain is the standard deviation around that plane.
     """
-    border = np.ones(gray.shape, dtype=bool)
-    border[1:-1, 1:-1] = False
     shades = gray[border].astype(np.float64)
     middle = np.median(shades)
     if max(gray.shape) < SMALLEST_PHOTO:
@@ -179,23 +220,146 @@ def _paper(gray: np.ndarray) -> tuple[np.ndarray, float]:
         plane = np.linalg.lstsq(terms * weights[:, None], shades * weights, rcond=None)[
             0
         ]
+    return plane[0] + plane[1] * x + plane[2] * y, _grain(shades - terms @ plane)
+
+
+def _grain(differences: np.ndarray) -> float:
     # A quarter of a normal distribution lies within 0.3186 standard deviations.
-    grain = np.quantile(np.abs(shades - terms @ plane), 0.25) / 0.3186
-    return plane[0] + plane[1] * x + plane[2] * y, float(grain)
+    return float(np.quantile(np.abs(differences), 0.25) / 0.3186)
+
+
+def _papers(gray: np.ndarray) -> list[np.ndarray]:
+    """Return the large even regions of a picture, the largest first.
+
+    Each is a mask of a small copy: a region in which neighbors differ little, and
+    which may be paper, a desk, or a bar of a film.
+    """
+    small = torch.from_numpy(_small(gray))[None, None]
+    # What surrounds each pixel: the lightest neighbor minus the darkest.
+    span = F.max_pool2d(small, 3, 1) + F.max_pool2d(-small, 3, 1)
+    is_even = span < max(EDGE, 2 * float(span.median()))
+    labels = _regions(F.pad(is_even[0, 0], [1] * 4).numpy())
+    names, counts = np.unique(labels[labels > 0], return_counts=True)
+    order = np.argsort(-counts)
+    large = counts[order] > 0.05 * labels.size
+    return [labels == name for name in names[order][large]]
+
+
+def _enclosed_ink(gray: np.ndarray, paper: np.ndarray) -> np.ndarray | None:
+    """Return the ink that has this paper all around it, or None if there is none."""
+    small = _shade_of(paper, _small(gray))[None, None]
+    shade = F.interpolate(small, gray.shape, mode="bilinear")[0, 0].numpy()
+    inside, known = _filled(paper), _enlarged(paper, gray.shape)
+    grain = _grain((gray - shade)[known])
+    try:
+        ink = _stands_out(gray, shade, grain, _enlarged(inside & ~paper, gray.shape))
+    except ValueError:
+        return None
+    # What is joined to something outside the paper is no digit on it.
+    most = F.adaptive_max_pool2d(torch.from_numpy(ink)[None, None], paper.shape)
+    outside = _from_outside((most[0, 0].numpy() > INK) | ~inside)
+    ink = np.where(_enlarged(outside, gray.shape), 0, ink)
+    if ink.max() <= INK or _sheet(ink):
+        return None
+    # A digit is not as small on its paper as a speck of dirt.
+    part = max(_crop(ink).shape) / max(gray.shape) * max(paper.shape)
+    smallest = 0.15 * min(np.ptp(places) for places in np.nonzero(inside))
+    return ink / ink.max() if part > smallest else None
+
+
+def _shade_of(paper: np.ndarray, small: np.ndarray) -> Tensor:
+    """Return the shade that paper has, and would have where it is covered."""
+    known = torch.from_numpy(paper).float()
+    shade = total = torch.from_numpy(small) * known
+    missing, window = ~torch.from_numpy(paper), 3
+    while missing.any():  # it is taken from the nearest paper there is
+        share = _mean(known, window)
+        found = missing & (share > 0)
+        shade = torch.where(found, _mean(total, window) / share, shade)
+        missing, window = missing & ~found, 2 * window + 1
+    return shade
+
+
+def _sheet(ink: np.ndarray) -> float:
+    """Return how much of its outline the ink fills if that is a rectangle, else 0.
+
+    So it is for a sheet of paper on a desk, for a frame, and for a very square 0.
+    """
+    mask = _small(ink) > 0.5
+    labels = _regions(_filled(mask))
+    outline = labels == np.bincount(labels[labels > 0], minlength=1).argmax()
+    if not mask.any() or outline.sum() < 0.08 * mask.size:
+        return 0.0
+    y, x = np.nonzero(outline)
+    turns = np.deg2rad(np.arange(0, 90, 5))
+    long, wide = (
+        np.ptp(np.outer(np.cos(turn), x) + np.outer(np.sin(turn), y), axis=1) + 1
+        for turn in (turns, turns + np.pi / 2)
+    )
+    best = np.argmin(long * wide)
+    is_bar = max(long[best] / wide[best], wide[best] / long[best]) > 2.5  # or a 1
+    is_filled = outline.sum() > 0.85 * long[best] * wide[best]
+    return float(mask[outline].mean()) if is_filled and not is_bar else 0.0
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    """Return a copy of at most 150 by 150 pixels."""
+    factor = min(1, SMALL_COPY / max(picture.shape))
+    height, width = (max(1, round(length * factor)) for length in picture.shape)
+    small = Image.fromarray(picture.astype(np.float32))
+    return np.array(small.resize((width, height), Image.Resampling.BOX))
+
+
+def _enlarged(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the mask of a small copy as a mask of the picture."""
+    rows, columns = (
+        np.arange(n) * small // n for n, small in zip(shape, mask.shape, strict=True)
+    )
+    return mask[np.ix_(rows, columns)]
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """Return a mask with its holes."""
+    return ~_from_outside(~mask)
+
+
+def _from_outside(mask: np.ndarray) -> np.ndarray:
+    """Return what of a mask is joined to the outside of the picture."""
+    labels = _regions(np.pad(mask, 1, constant_values=True))
+    joined: np.ndarray = labels == labels[0, 0]
+    return joined[1:-1, 1:-1]
+
+
+def _regions(mask: np.ndarray) -> np.ndarray:
+    """Number the connected regions of a mask; 0 is what does not belong to it."""
+    inside = torch.from_numpy(mask).float()
+    labels = torch.arange(1.0, mask.size + 1).view(mask.shape) * inside
+    while True:
+        # Each pixel takes the largest number beside it, and then the one that the
+        # pixel of that number has: so the largest spreads by leaps.
+        spread = F.max_pool2d(labels[None, None], 3, 1, 1)[0, 0] * inside
+        numbered = F.pad(spread.flatten(), (1, 0))
+        spread = numbered[spread.long()]
+        if torch.equal(spread, labels):
+            return labels.int().numpy()
+        labels = spread
 
 
 def _without_specks(ink: np.ndarray) -> np.ndarray:
     """Wipe out ink that is alone: with little other ink around it."""
     window = 2 * (max(ink.shape) // 50) + 3
-    half = window // 2
-    # The mean over a square, as a mean over columns of means over rows.
-    around = torch.from_numpy(ink)[None, None]
-    around = F.avg_pool2d(around, (window, 1), stride=1, padding=(half, 0))
-    around = F.avg_pool2d(around, (1, window), stride=1, padding=(0, half))
-    mass = around[0, 0].numpy()
+    mass = _mean(torch.from_numpy(ink), window).numpy()
     kept: np.ndarray = np.where(mass >= 0.2 * np.median(mass[ink > 0]), ink, 0)
     largest: float = kept.max()
     return kept / largest
+
+
+def _mean(picture: Tensor, window: int) -> Tensor:
+    """Return the mean over a square around each pixel; outside there is nothing."""
+    half = window // 2
+    # It is a mean over columns of means over rows.
+    means = F.avg_pool2d(picture[None, None], (window, 1), 1, (half, 0))
+    return F.avg_pool2d(means, (1, window), 1, (0, half))[0, 0]
 
 
 def _crop(ink: np.ndarray) -> np.ndarray:

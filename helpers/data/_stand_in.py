@@ -4,18 +4,8 @@ import colorsys
 
 import numpy as np
 
-STAND_IN_CLASSES = (
-    "circle",
-    "ellipse",
-    "square",
-    "rectangle",
-    "triangle",
-    "star",
-    "ring",
-    "frame",
-    "cross",
-    "stripes",
-)
+SHAPES = "circle ellipse square rectangle triangle star ring frame cross stripes"
+STAND_IN_CLASSES = tuple(SHAPES.split())
 COUNT = {"train": 5_000, "test": 1_000}
 SEED = {"train": 0, "test": 1}
 SIDE = 32

@@ -267,9 +267,10 @@ def own_batch_norm(attempt: Any) -> str:
     """Run a layer of batch normalization beside PyTorch's."""
     if not inspect.isclass(attempt):
         raise Wrong(f"`MyBatchNorm` should be a class, but is {describe(attempt)}.")
-    if is_empty(getattr(attempt, "forward", None)):
+    forward = getattr(attempt, "forward", None)
+    if is_empty(forward):
         raise Empty
-    own = _class_of(attempt.forward, "MyBatchNorm")
+    own = _class_of(forward, "MyBatchNorm")
     norm = _new_norm(attempt, own)
     # Of features that hardly vary, the small number added to the variance is seen.
     x = _random(7, FEATURES) * 0.01 ** torch.rand(FEATURES).double() + 1

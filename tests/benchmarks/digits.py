@@ -132,7 +132,7 @@ EXAMPLES = Recipe(
 FAST = Recipe(
     title="this book, fast",
     num_epochs=1,
-    batch_size=256,
+    batch_size=192,
     batches="of bytes",
     share=0.8,
     network="FastNet",
@@ -143,7 +143,12 @@ FAST = Recipe(
     channels_last=True,
 )
 ACCURATE = replace(
-    FAST, title="this book, accurate", num_epochs=12, share=1, network="AccurateNet"
+    FAST,
+    title="this book, accurate",
+    num_epochs=10,
+    batch_size=256,
+    share=1.0,
+    network="AccurateNet",
 )
 
 
@@ -181,7 +186,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "crop": {"title": "the border cut off", "network": "SmallNet, cropped"},
     "norm": {"title": "batch normalization", "network": "FastNet"},
     "channels-last": {"title": "channels last", "channels_last": True},
-    "batch": {"title": "batches of 256", "batch_size": 256},
+    "batch": {"title": "batches of 192", "batch_size": 192},
     "schedule": {
         "title": "AdamW in one cycle",
         "optimizer": "AdamW",

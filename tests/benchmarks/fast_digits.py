@@ -30,7 +30,7 @@ def train_fast(
     model = FastNet().to(pixels.device, memory_format=torch.channels_last)
     loss_fn = nn.CrossEntropyLoss(label_smoothing=0.05)
     optimizer = AdamW(model.parameters(), lr=0.03, fused=True)
-    order = torch.randperm(len(labels), device=labels.device)[:num_seen].split(256)
+    order = torch.randperm(len(labels), device=labels.device)[:num_seen].split(192)
     schedule = OneCycleLR(optimizer, max_lr=0.03, total_steps=len(order))
     for chosen in order:
         logits = model(to_images(pixels[chosen]))  # 1. predict
@@ -86,7 +86,7 @@ def distort(pixels: Tensor) -> Tensor:
 
 
 def train_accurate(
-    pixels: Tensor, labels: Tensor, seed: int, num_epochs: int = 12
+    pixels: Tensor, labels: Tensor, seed: int, num_epochs: int = 10
 ) -> nn.Module:
     """Train an `AccurateNet` on distorted digits; return the mean of its weights."""
     torch.manual_seed(seed)

@@ -52,27 +52,42 @@ def a_gpu(device: torch.device, limit: int | None) -> dict[str, Any]:
     return {}
 
 
+def allow_tf32(allowed: bool) -> None:
+    """Let float32 be computed with TensorFloat-32, where a GPU has it, or not.
+
+    torch 2.9 brought a new setting. A process must not use both that and the old
+    flags, and one that has used the new one must not compile
+    (https://github.com/pytorch/pytorch/issues/166387).
+    """
+    if not torch.cuda.is_available():
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if hasattr(matmul, "fp32_precision"):
+        matmul.fp32_precision = cudnn.conv.fp32_precision = (
+            "tf32" if allowed else "ieee"
+        )
+    else:
+        matmul.allow_tf32 = cudnn.allow_tf32 = allowed
+
+
 def dtype_of(form: str, device: torch.device) -> torch.dtype:
     """Set how float32 is computed, and return the dtype of a format.
 
-    torch 2.9 brought a new setting for TF32. A process must not use both that and
-    the old flags, and none that has used the new one must compile
-    (https://github.com/pytorch/pytorch/issues/166387).
+    Raises
+    ------
+    LookupError
+        If the device cannot compute in this format.
     """
-    if device.type == "cuda":
-        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-        if hasattr(matmul, "fp32_precision"):
-            matmul.fp32_precision = "tf32" if form == "tf32" else "ieee"
-            cudnn.conv.fp32_precision = "tf32" if form == "tf32" else "ieee"
-        else:
-            matmul.allow_tf32 = cudnn.allow_tf32 = form == "tf32"
-        if form == "tf32" and torch.cuda.get_device_capability(device) < (8, 0):
-            raise LookupError("for this GPU has no TF32")
-        if form == "bfloat16" and not torch.cuda.is_bf16_supported(False):
-            raise LookupError("for this GPU has no bfloat16")
-    elif form == "tf32":
-        raise LookupError("for only NVIDIA's GPUs have TF32")
-    return torch.float32 if form == "tf32" else getattr(torch, form)
+    allow_tf32(form == "tf32")
+    cuda = device.type == "cuda"
+    if form == "tf32":
+        if not cuda or torch.cuda.get_device_capability(device) < (8, 0):
+            raise LookupError("for this device has no TF32")
+        return torch.float32
+    if form == "bfloat16" and cuda and not torch.cuda.is_bf16_supported(False):
+        raise LookupError("for this GPU has no bfloat16")
+    dtype: torch.dtype = getattr(torch, form)
+    return dtype
 
 
 def make_step(
@@ -142,7 +157,7 @@ def measure_steps(
     about = STEPS.runs[name]
     if about["where"] == "cpu":
         device = torch.device("cpu")
-    dtype_of("float32", device)
+    allow_tf32(False)
     batch_size = min(about["batch_size"], limit or 10_000)
     model = ResidualNet(about["width"]).to(device)
     step = make_step(model, *some_photographs(batch_size, device))
@@ -166,7 +181,7 @@ def measure_loop(
 ) -> dict[str, Any]:
     """Train `DropoutNet` for an epoch; the first batch, as a warm-up, not counted."""
     about = LOOP.runs[name]
-    dtype_of("float32", device)
+    allow_tf32(False)
     torch.manual_seed(seed)
     train = Subset(
         digits.with_transform("train", digits.EXAMPLES), range(limit or 60_000)
@@ -239,7 +254,7 @@ def measure_copy(
     if name != "pageable" and device.type != "cuda":
         raise LookupError("for pinned memory is CUDA's")
     count, repeats = (8, 2) if limit else (5_000, 20)
-    dtype_of("float32", device)
+    allow_tf32(False)
     batch = torch.randn(count, 3, 32, 32)
     batch = batch if name == "pageable" else batch.pin_memory()
     weights = torch.randn(3_072, 3_072, device=device)
@@ -329,6 +344,7 @@ def measure_digits(
     name: str, seed: int, device: torch.device, limit: int | None
 ) -> dict[str, Any]:
     """Train by a recipe of digits.py, after a first run on few digits as a warm-up."""
+    allow_tf32(True)
     recipe = digits.RECIPES[name]
     few = Subset(digits.with_transform("train", recipe), range(512))
     digits.run(recipe, seed, device, few, few, until=0.0)
@@ -339,6 +355,7 @@ def measure_photographs(
     name: str, seed: int, device: torch.device, limit: int | None
 ) -> dict[str, Any]:
     """Train by the recipes of photographs.py that a GPU can afford."""
+    allow_tf32(True)
     if name == "best":
         return photographs.measure_best(seed, device, limit)
     return photographs.measure_recipe(photographs.WIDE, seed, device, limit)
@@ -431,6 +448,7 @@ PARTS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     options = parse(__doc__, PARTS, arguments)
+    torch.backends.cudnn.benchmark = True
     for name in options.parts:
         measure_part(name, PARTS[name], choose_device(options.device), options)
     return 0
