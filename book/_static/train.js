@@ -5,8 +5,7 @@
 
 // All that this script says in English. What stands still is in the template.
 const TEXT = {
-  start: "Start",
-  pause: "Pause",
+  start: "Start", pause: "Pause",
   loading: "Loading the digits …",
   failed: "The digits could not be loaded.",
   fresh: "A new network, which has seen no digit yet.",
@@ -424,9 +423,7 @@ function settingsFrom(link) {
       : TEXT.rests(number(loss, 3), percent(accuracy))));
   }
 
-  function measure() {
-    for (const _ of training.measure());
-  }
+  const measure = () => { for (const _ of training.measure()); };
 
   /** Have a button do something, but not before the digits are there. */
   let loading;
@@ -543,7 +540,6 @@ function settingsFrom(link) {
     const width = canvas.clientWidth, height = canvas.clientHeight, zoom = devicePixelRatio;
     Object.assign(canvas, { width: width * zoom, height: height * zoom });
     context.scale(zoom, zoom);
-
     // Places: losses on a logarithmic scale, as far as they reach.
     const log = kind === "loss", scale = log ? Math.log10 : (value) => value;
     const values = history.flatMap((point) => [point.training[kind], point.test[kind]]);
@@ -553,7 +549,6 @@ function settingsFrom(link) {
     const seen = Math.max(training.examples, 1000), bottom = height - 22;
     const x = (examples) => 44 + (width - 60) * examples / seen;
     const y = (value) => bottom - (bottom - 12) * (scale(value) - low) / (high - low);
-
     const ink = color(".curves");
     const line = (points, style, lineWidth, pattern = []) => {
       Object.assign(context, { strokeStyle: style, lineWidth });
