@@ -116,7 +116,7 @@ def network_script() -> str:
 
 def more_script() -> str:
     """Return JavaScript that defines the network while it learned, and the others."""
-    from helpers.train import trained_model
+    from helpers.pretrained import trained_model
 
     first, *others = NETWORKS
     content = earlier_states(first) | {

@@ -30,7 +30,7 @@ function bytes(base64) {
 function linear(x, weight, bias) {
   const outputs = weight.shape[0], inputs = weight.values.length / outputs;
   const rows = x.values.length / inputs;
-  const sparse = standOut(x.values, rows, inputs);
+  const sparse = x.sparse ??= standOut(x.values, rows, inputs); // images may come again
   const out = tensor([rows, outputs], weigh(sparse, weight.values, bias.values));
   out.backward = (grad) => {
     addGradients(sparse, grad, weight.grad, bias.grad);
@@ -115,8 +115,8 @@ function goBack(grad, weight, rows, inputs) {
   const outputs = grad.length / rows, back = new Float32Array(rows * inputs);
   for (let row = 0; row < rows; row++) {
     for (let o = 0; o < outputs; o++) {
-      const g = grad[row * outputs + o];
-      for (let i = 0; i < inputs; i++) back[row * inputs + i] += g * weight[o * inputs + i];
+      const g = grad[row * outputs + o], to = row * inputs, from = o * inputs;
+      for (let i = 0; i < inputs; i++) back[to + i] += g * weight[from + i];
     }
   }
   return back;
@@ -134,18 +134,20 @@ function conv2d(x, weight, bias, stride = 1) {
   const columns = Math.floor((width - size) / stride) + 1;
   const places = rows * columns;
   const windows = linear(unfold(x, size, stride, rows, columns), weight, bias);
-  const out = tensor([batch, channels, rows, columns]), values = out.values;
-  // Of the number at i in (batch, out, place): its place in (batch, place, out).
-  const from = Int32Array.from(values, (_, i) => {
-    const n = Math.floor(i / places / channels), channel = Math.floor(i / places) % channels;
-    return (n * places + i % places) * channels + channel;
-  });
-  from.forEach((place, i) => { values[i] = windows.values[place]; });
-  out.backward = (grad) => {
-    const back = new Float32Array(grad.length);
-    from.forEach((place, i) => { back[place] = grad[i]; });
-    windows.backward(back);
-  };
+  const out = tensor([batch, channels, rows, columns],
+    swapAxes(windows.values, places, channels));
+  out.backward = (grad) => windows.backward(swapAxes(grad, channels, places));
+  return out;
+}
+
+/** Turn (batch, a, b) into (batch, b, a). */
+function swapAxes(values, a, b) {
+  const out = new Float32Array(values.length);
+  for (let first = 0, next = 0; first < values.length; first += a * b) {
+    for (let j = 0; j < b; j++) {
+      for (let i = 0; i < a; i++) out[next++] = values[first + i * b + j];
+    }
+  }
   return out;
 }
 

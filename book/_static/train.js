@@ -5,8 +5,7 @@
 
 // All that this script says in English. What stands still is in the template.
 const TEXT = {
-  start: "Start",
-  pause: "Pause",
+  start: "Start", pause: "Pause",
   loading: "Loading the digits …",
   failed: "The digits could not be loaded.",
   fresh: "A new network, which has seen no digit yet.",
@@ -165,6 +164,17 @@ function collate(digits, indices, { pixels, wrong }) {
   return { images, labels };
 }
 
+/** The digits to measure on, in pieces: 1,000 for training, 1,000 for testing. */
+function measuredBatches(digits, settings) {
+  const key = `${settings.pixels} ${settings.wrong}`;
+  if (digits.key !== key) { // they are put together once
+    const pieces = (first) => Array.from({ length: 8 }, (_, piece) =>
+      collate(digits, Array.from({ length: 125 }, (_, i) => first + 125 * piece + i), settings));
+    Object.assign(digits, { key, training: pieces(0), test: pieces(digits.train) });
+  }
+  return digits;
+}
+
 /** A network while it learns: what it has seen, and what was measured. */
 class Training {
   constructor(digits, settings) {
@@ -191,16 +201,15 @@ class Training {
     this.examples += indices.length;
   }
 
-  /** Measure on the first 1,000 training digits and on the test digits, in pieces. */
+  /** Measure loss and accuracy, piece by piece. */
   *measure() {
+    const batches = measuredBatches(this.digits, this.settings);
     const point = { examples: this.examples };
     const matrix = Array.from({ length: 10 }, () => Array(10).fill(0));
     let awake;
-    for (const [kind, first] of [["training", 0], ["test", this.digits.train]]) {
+    for (const kind of ["training", "test"]) {
       let total = 0, correct = 0;
-      for (let at = first; at < first + 1000; at += 125) {
-        const indices = Array.from({ length: 125 }, (_, i) => at + i);
-        const { images, labels } = collate(this.digits, indices, this.settings);
+      for (const { images, labels } of batches[kind]) {
         const logits = this.model.forward(images);
         total += 125 * cross_entropy(logits, labels).item();
         labels.forEach((label, n) => {
@@ -278,7 +287,7 @@ function settingsFrom(link) {
   const find = (id) => document.getElementById(id);
   const lab = find("lab");
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
-  const SLICE = 11; // milliseconds of a frame for learning; the rest is for drawing
+  const SLICE = 12; // milliseconds of a frame for learning; the rest is for drawing
 
   const settings = { ...START };
   let training, work, digits, samples; // work: what training does next, in pieces
@@ -414,9 +423,7 @@ function settingsFrom(link) {
       : TEXT.rests(number(loss, 3), percent(accuracy))));
   }
 
-  function measure() {
-    for (const _ of training.measure());
-  }
+  const measure = () => { for (const _ of training.measure()); };
 
   /** Have a button do something, but not before the digits are there. */
   let loading;
@@ -533,7 +540,6 @@ function settingsFrom(link) {
     const width = canvas.clientWidth, height = canvas.clientHeight, zoom = devicePixelRatio;
     Object.assign(canvas, { width: width * zoom, height: height * zoom });
     context.scale(zoom, zoom);
-
     // Places: losses on a logarithmic scale, as far as they reach.
     const log = kind === "loss", scale = log ? Math.log10 : (value) => value;
     const values = history.flatMap((point) => [point.training[kind], point.test[kind]]);
@@ -543,7 +549,6 @@ function settingsFrom(link) {
     const seen = Math.max(training.examples, 1000), bottom = height - 22;
     const x = (examples) => 44 + (width - 60) * examples / seen;
     const y = (value) => bottom - (bottom - 12) * (scale(value) - low) / (high - low);
-
     const ink = color(".curves");
     const line = (points, style, lineWidth, pattern = []) => {
       Object.assign(context, { strokeStyle: style, lineWidth });
