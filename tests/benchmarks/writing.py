@@ -91,8 +91,10 @@ def measure_part(
     # Seed by seed: so the recipes that are compared are measured close together.
     for seed in range(max(wanted.values())):
         for key in part.runs:
-            row = content["runs"].setdefault(key, {"about": {}, "seeds": []})
-            row["about"] = part.runs[key]
+            about = json.loads(json.dumps(part.runs[key]))  # as a file has it
+            row = content["runs"].get(key, {})
+            if row.get("about") != about:  # another recipe of the same name
+                row = content["runs"][key] = {"about": about, "seeds": []}
             if seed >= wanted[key] or seed in [run["seed"] for run in row["seeds"]]:
                 continue
             try:
@@ -114,7 +116,7 @@ def measure_part(
 def save(path: Path, part: Part, content: dict[str, Any]) -> None:
     """Write a part's file, its runs in the order of the part."""
     runs = content["runs"]
-    measured = [key for key in part.runs if key in runs and runs[key]["seeds"]]
+    measured = [key for key in part.runs if runs.get(key, {}).get("seeds")]
     content["runs"] = {key: runs[key] for key in measured}
     if part.summarize:
         content["summary"] = part.summarize(content["runs"], path.parent)
