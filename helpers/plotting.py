@@ -127,17 +127,25 @@ def show_images(
     return figure
 
 
-def plot_history(history: History, title: str = "") -> Figure:
+def plot_history(
+    history: History, early: Sequence[dict[str, Any]] = (), title: str = ""
+) -> Figure:
     """Draw loss and accuracy against the number of training examples seen.
 
     Parameters
     ----------
     history : dict
         From `helpers.training.fit`.
+    early : sequence of dict
+        More validation figures, measured inside the epochs: ``{"examples",
+        "validation_loss", "validation_accuracy"}``.
+    title : str
+        Written above both.
     """
-    figure, (loss_ax, accuracy_ax) = plt.subplots(1, 2, figsize=(8.4, 3.4))
+    figure, (loss_ax, accuracy_ax) = plt.subplots(2, 1, figsize=(5.6, 5.6), sharex=True)
     steps, epochs = history["steps"], history["epochs"]
     trained = [row for row in epochs if row["train_loss"] is not None]
+    measured = sorted([*epochs, *early], key=lambda row: row["examples"])
 
     loss_ax.plot(
         [row["examples"] for row in steps],
@@ -146,17 +154,17 @@ def plot_history(history: History, title: str = "") -> Figure:
         alpha=0.6,
         label="training, each batch",
     )
-    _plot_column(loss_ax, epochs, "validation_loss", "C1o:", "validation")
+    _plot_column(loss_ax, measured, "validation_loss", "C1o:", "validation")
     loss_ax.set_ylabel("loss")
     loss_ax.set_ylim(bottom=0)
 
     _plot_column(accuracy_ax, trained, "train_accuracy", "C0s:", "training, mean")
-    _plot_column(accuracy_ax, epochs, "validation_accuracy", "C1o:", "validation")
+    _plot_column(accuracy_ax, measured, "validation_accuracy", "C1o:", "validation")
     accuracy_ax.set_ylabel("accuracy")
     accuracy_ax.yaxis.set_major_formatter("{x:.0%}")
+    accuracy_ax.set_xlabel("training examples seen")
+    accuracy_ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:.0f}k" if x else "0")
     for ax in (loss_ax, accuracy_ax):
-        ax.set_xlabel("training examples seen")
-        ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:.0f}k" if x else "0")
         ax.legend()
     if title:
         figure.suptitle(title)

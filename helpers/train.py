@@ -1,187 +1,53 @@
-"""Training from the command line, and trained networks for the chapters.
+"""Training from the command line: ``python -m helpers.train --help``.
 
-``python -m helpers.train --help`` lists the options. This module puts `data`,
-`models`, `device`, `training`, `evaluation` and `checkpoint` together. Started by
-``torchrun --nproc-per-node=N -m helpers.train``, N processes train together: each
-step takes N times the batch size, one share a process (chapter 11).
+Puts `recipe`, `checkpoint`, `training` and `evaluation` together. Started by
+``torchrun``, several processes train together (chapter 11): each takes a batch of
+its own, `DistributedDataParallel` averages the gradients, and one of them writes.
 """
 
 import argparse
 import contextlib
-import hashlib
-import inspect
-import json
+import math
+import os
 import random
+import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
-from torch import nn
-from torch.optim import SGD, Adam, Optimizer
-from torch.utils.data import Subset
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, DistributedSampler
 from tqdm import tqdm
 
-from helpers import checkpoint, data, distributed, evaluation, models, training
-from helpers._train_options import (
-    DIGIT_MODELS,
-    RECIPE,
-    OptionError,
-    make_parser,
-    recipe_for,
-    resume_command,
-)
+from helpers import checkpoint, data, distributed
 from helpers.checkpoint import CheckpointError, TrainingState
-from helpers.data._cache import cannot_write
-from helpers.data._loaders import TensorLoader
-from helpers.distributed import SharedCrossEntropy, ShareOfEachBatch, Team
 from helpers.evaluation import evaluate
-from helpers.models import MODELS
-from helpers.training import History, fit, train_one_epoch
+from helpers.files import locked, print_anything
+from helpers.randomness import random_state, restore_random_state
+from helpers.recipe import (
+    DIGIT_MODELS,
+    LEARNING_RATES,
+    NUM_DIGITS,
+    PHOTO_MODELS,
+    Recipe,
+)
+from helpers.training import train_one_epoch
 
-EVAL_BATCH_SIZE = 1_000
-
-
-# --- Trained networks for the chapters ---------------------------------------
-
-
-def trained_model(
-    name: str = "dropout", num_epochs: int = 3, seed: int = 0
-) -> tuple[nn.Module, History]:
-    """Return a network trained by the book's standard recipe, and its history.
-
-    The first call trains it and keeps it under `helpers.data.cache_folder()`;
-    later calls load it. If several processes call at once, one trains and the
-    others wait. Global random state stays as it was.
-
-    Parameters
-    ----------
-    name : str
-        A network for MNIST digits, by its name in `helpers.models.MODELS`.
-    num_epochs : int
-        Times through the 55,000 training digits.
-    seed : int
-        Fixes the first weights, the order of the digits and the dropout.
-
-    Returns
-    -------
-    (nn.Module, dict)
-        The network on the CPU in evaluation mode, and what
-        `helpers.training.fit` returned.
-
-    Raises
-    ------
-    ValueError
-        If there is no such network for digits, or `num_epochs` is negative.
-    helpers.data.DataError, helpers.checkpoint.CheckpointError
-        If the cache folder cannot be written.
-    """
-    if name not in DIGIT_MODELS:
-        raise ValueError(f"name must be one of {', '.join(DIGIT_MODELS)}, not {name!r}")
-    if num_epochs < 0:
-        raise ValueError(f"num_epochs must be 0 or more, not {num_epochs}")
-    key = _cache_key(name, num_epochs, seed)
-    folder = data.cache_folder() / "trained"
-    path = folder / f"{name}-{num_epochs}-{seed}-{key[:16]}.pt"
-    found = _load_trained(path, name, key)
-    if found is not None:
-        return found
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            # Another process may have trained it while this one waited.
-            found = _load_trained(path, name, key)
-            if found is None:
-                found = _train_by_recipe(name, num_epochs, seed)
-                _save_trained(path, key, *found)
-    except OSError as error:
-        raise cannot_write(Path(error.filename or path), error) from error
-    return found
+# Between several processes, asking whether to stop costs a message.
+STEPS_BETWEEN_QUESTIONS = 10
+LOSS = nn.CrossEntropyLoss()
 
 
-def _train_by_recipe(
-    name: str, num_epochs: int, seed: int
-) -> tuple[nn.Module, History]:
-    """Train as chapter 5 does. This function's text is part of the cache key."""
-    with torch.random.fork_rng(devices=[]), _one_thread():
-        # torch.manual_seed would also reseed the GPUs, which stay untouched.
-        torch.default_generator.manual_seed(seed)
-        model = MODELS[name]()
-        loaders = data.mnist_loaders(batch_size=64, seed=seed)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-        history = fit(
-            model,
-            loaders.train,
-            loaders.validation,
-            nn.CrossEntropyLoss(),
-            optimizer,
-            torch.device("cpu"),
-            num_epochs,
-        )
-    return model.eval(), history
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread: the same sums whatever the number of cores.
-
-    For networks this small it is nearly as fast as two, and where several
-    notebooks run at once it is much faster: threads do not wait for each other.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _cache_key(name: str, num_epochs: int, seed: int) -> str:
-    """Return a checksum of all that the trained weights depend on.
-
-    The sources of `helpers.data` hold the md5 sums of MNIST, so the data is
-    covered too.
-    """
-    digest = hashlib.sha256(json.dumps([name, num_epochs, seed]).encode())
-    digest.update(torch.__version__.encode())
-    digest.update(inspect.getsource(_train_by_recipe).encode())
-    for module in (data, models, training, evaluation):
-        source = Path(inspect.getfile(module))
-        files = source.parent.glob("*.py") if module is data else [source]
-        for file in sorted(files):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def _load_trained(path: Path, name: str, key: str) -> tuple[nn.Module, History] | None:
-    """Return what `path` holds, or None if that is missing, damaged or other."""
-    try:
-        content = checkpoint.read(path)
-        if content["key"] != key:
-            return None
-        with torch.random.fork_rng(devices=[]):  # first weights are drawn too
-            model = MODELS[name]()
-        model.load_state_dict(content["model"])
-    except (CheckpointError, KeyError, RuntimeError):
-        return None
-    return model.eval(), content["history"]
-
-
-def _save_trained(path: Path, key: str, model: nn.Module, history: History) -> None:
-    """Write one cache file. The caller holds its lock."""
-    for left_over in path.parent.glob(f"{path.name}.*.partial"):
-        left_over.unlink(missing_ok=True)
-    content = {"key": key, "model": model.state_dict(), "history": history}
-    checkpoint.write(content, path)
-
-
-# --- The command line --------------------------------------------------------
+class OptionError(Exception):
+    """The options ask for something that cannot be done; the message says what."""
 
 
 class Stopped(Exception):
@@ -195,11 +61,12 @@ class Stopped(Exception):
 class StopRequest:
     """Turns Ctrl-C and SIGTERM into a note that is read between two steps.
 
-    The second of a kind acts at once, as it would have without this.
+    The second of a kind acts at once, as it would have without this; but not under
+    ``torchrun``, which sends it on to processes that have had it already.
     """
 
     def __init__(self) -> None:
-        self.signal_number: int | None = None
+        self.number = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -212,50 +79,174 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.signal_number = number
-        signal.signal(number, self._before[number])
+        self.number = number
+        if distributed.size() == 1:
+            signal.signal(number, self._before[number])
+
+    def asked(self, step: int) -> int:
+        """Return the signal that any of the processes got, or 0.
+
+        All must call this after the same step.
+        """
+        if distributed.size() == 1:
+            return self.number
+        if step % STEPS_BETWEEN_QUESTIONS:
+            return 0
+        number = torch.tensor(self.number)
+        dist.all_reduce(number, dist.ReduceOp.MAX)
+        return int(number)
 
 
 @dataclass
 class Run:
-    """One run of the command: what is trained, and how far."""
+    """One run of the command: what is trained, how far, and what becomes of it."""
 
+    recipe: Recipe
     state: TrainingState
-    train_loader: TensorLoader
-    validation_loader: TensorLoader
+    model: nn.Module  # that of the state; for several processes, in its wrapper
     device: torch.device
+    train_loader: DataLoader[tuple[Tensor, ...]]
+    sampler: DistributedSampler[tuple[Tensor, ...]] | None  # for several processes
+    validation_loader: DataLoader[tuple[Tensor, ...]]
     folder: Path
-    num_epochs: int
     save_every: int
     keep: int
-    loss_fn: nn.Module
-    stop: StopRequest
-    team: Team
-    stop_signal: int | None = None
+    go_on: str
+    stop: StopRequest = field(default_factory=StopRequest)
+
+    def join(self) -> None:
+        """Meet the other processes, if there are any."""
+        if self.sampler is None:
+            return
+        self.model = distributed.join(self.state.model, self.device)
+        places: list[Any] = [None] * distributed.size()
+        dist.all_gather_object(places, (self.state.epoch, self.state.step))
+        if len(set(places)) > 1:
+            raise CheckpointError(
+                f"the processes do not see the same checkpoints in {self.folder}: "
+                f"name a folder that all machines share with --out"
+            )
+
+    def train(self) -> None:
+        """Train from wherever the state is to the last epoch."""
+        state = self.state
+        if not state.history["epochs"]:
+            self._end_epoch(None, None)  # the untrained network, for comparison
+        while state.epoch < self.recipe.epochs:
+            if self.sampler is not None:
+                self.sampler.set_epoch(state.epoch)
+            with self._progress_bar() as bar:
+                train_one_epoch(
+                    self.model,
+                    state.remaining_batches(self.train_loader),
+                    LOSS,
+                    state.optimizer,
+                    self.device,
+                    lambda *figures, bar=bar: self._after_step(bar, *figures),
+                )
+            # train_one_epoch knows only the part of the epoch that it trained
+            # itself, so the epoch's figures are taken from the history instead.
+            rows = state.history["steps"][-state.step :]
+            seen = sum(row["size"] for row in rows)
+            loss = sum(row["loss"] * row["size"] for row in rows) / seen
+            accuracy = sum(row["correct"] for row in rows) / seen
+            state.epoch, state.step = state.epoch + 1, 0
+            self._end_epoch(loss, accuracy)
+
+    def test(self) -> None:
+        """Measure the trained network on the test digits, once, and save that."""
+        # Its own generator: otherwise the loader would draw from the global one,
+        # and training on from here would differ from training through.
+        loader = data.batches(
+            data.to_tensors(data.mnist("test")), 1_000, generator=torch.Generator()
+        )
+        loss, accuracy = evaluate(self.state.model, loader, LOSS, self.device)
+        row = {"epoch": self.state.epoch, "loss": loss, "accuracy": accuracy}
+        self.state.history.setdefault("test", []).append(row)
+        self.save()
+
+    def test_row(self) -> dict[str, Any] | None:
+        """Return the test figures of the finished run, if it is finished."""
+        rows = self.state.history.get("test", [])
+        return next((r for r in rows if r["epoch"] == self.recipe.epochs), None)
 
     def save(self) -> None:
-        """Write a checkpoint. All processes must call this at the same step.
+        """Write a checkpoint; all processes must call this after the same step."""
+        settings: dict[str, Any] = {"recipe": asdict(self.recipe)}
+        if self.recipe.processes > 1:  # each draws random numbers of its own
+            states: list[Any] = [None] * distributed.size()
+            dist.gather_object(random_state(), None if distributed.rank() else states)
+            settings["random"] = states
+        self.state.settings = settings
+        if distributed.rank() == 0:
+            checkpoint.save(self.state, self.folder, self.keep)
 
-        None goes on before it is written: torchrun stops the others if one leaves.
-        """
-        if self.team.size > 1:
-            random_states = self.team.gather(checkpoint.random_state())
-            self.state.settings["random_of_others"] = random_states[1:]
-        arguments = (self.state, self.folder, self.keep)
-        _agreed(self.team, checkpoint.save, *arguments, only_first=True)
+    def _after_step(self, bar: tqdm, loss: float, correct: int, size: int) -> None:
+        """Record a step; save when it is time to, or when asked to stop."""
+        state, steps = self.state, self.state.history["steps"]
+        state.step += 1
+        examples = steps[-1]["examples"] if steps else 0
+        examples += size * self.recipe.processes
+        row = {"examples": examples, "loss": loss, "correct": correct, "size": size}
+        steps.append(row)
+        bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        bar.update()
+        if state.step == len(self.train_loader):
+            return  # the end of the epoch saves
+        is_time = state.step % self.save_every == 0
+        if is_time:
+            self.save()
+        self._stop_if_asked(saved=is_time)
 
-    def look_for_signal(self) -> None:
-        """Note whether any process was asked to stop; all call this at once."""
-        signals = (signal.SIGTERM, signal.SIGINT)
-        asked = self.team.sum([self.stop.signal_number == s for s in signals])
-        self.stop_signal = next(
-            (s for s, count in zip(signals, asked, strict=True) if count), None
+    def _end_epoch(
+        self, train_loss: float | None, train_accuracy: float | None
+    ) -> None:
+        """Validate, record the epoch, save, and report."""
+        state, steps = self.state, self.state.history["steps"]
+        loss, accuracy = evaluate(
+            state.model, self.validation_loader, LOSS, self.device
         )
+        row = {
+            "epoch": state.epoch,
+            "examples": steps[-1]["examples"] if steps else 0,
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy,
+            "validation_loss": loss,
+            "validation_accuracy": accuracy,
+        }
+        state.history["epochs"].append(row)
+        self.save()
+        figures = _figures("validation", loss, accuracy)
+        if train_loss is not None and train_accuracy is not None:
+            # No sum over the processes: the first one tells of its own digits.
+            whose = " of one share" if self.recipe.processes > 1 else ""
+            of_epoch = _figures("training", train_loss, train_accuracy)
+            figures = f"{of_epoch}{whose}; {figures}"
+        _say(f"Epoch {state.epoch} of {self.recipe.epochs}: {figures}")
+        self._stop_if_asked(saved=True)
 
-    def stop_if_asked(self) -> None:
-        """Raise `Stopped` if a signal came; everything has been saved."""
-        if self.stop_signal is not None:
-            raise Stopped(self.stop_signal)
+    def _stop_if_asked(self, saved: bool) -> None:
+        """End the run between two steps, if a signal came."""
+        number = self.stop.asked(self.state.step)
+        if not number:
+            return
+        if not saved:
+            self.save()
+        _say(f"Stopped and saved. To go on: {self.go_on}")
+        if self.recipe.processes > 1:
+            dist.barrier()  # nobody leaves before all of it is written
+        raise Stopped(number)
+
+    def _progress_bar(self) -> tqdm:
+        return tqdm(
+            total=len(self.train_loader),
+            initial=self.state.step,
+            desc=f"epoch {self.state.epoch + 1} of {self.recipe.epochs}",
+            unit=" steps",
+            leave=False,
+            # No bar where the output is not a terminal, and one for all processes.
+            disable=None if distributed.rank() == 0 else True,
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -273,341 +264,275 @@ def main(arguments: Sequence[str] | None = None) -> int:
         written, 130 or 143 when stopped by Ctrl-C or SIGTERM. Wrong options
         leave through `SystemExit` with 2, as argparse does.
     """
+    print_anything()
+    words = sys.argv[1:] if arguments is None else list(arguments)
     parser = make_parser()
-    options = parser.parse_args(arguments)
-    folder = options.out or Path("runs") / (options.model or RECIPE["model"])
-    team = distributed.join()
-    go_on = resume_command(folder, team.size)
+    options = parser.parse_args(words)
+    folder = options.out or Path("runs") / (options.model or Recipe.model)
+    go_on = command_to_go_on(words)
     try:
-        return _train(options, folder, team)
+        if not options.resume:
+            new_recipe(options)  # what is wrong is told before a folder is made
+        device = _device(options.device)
+        with _only_run_in(folder):
+            _train(_prepare(options, folder, device, go_on))
+        return 0
     except OptionError as error:
         parser.error(str(error))
     except Stopped as stopped:
-        _say(f"Stopped and saved. To go on: {go_on}")
-        team.gather(None)  # nobody leaves before that is said
         return stopped.exit_status
     except KeyboardInterrupt:
         saved = checkpoint.latest(folder)
-        _say(
-            f"Stopped at once. To go on from {saved.name}: {go_on}"
-            if saved
-            else "Stopped at once; nothing was saved yet."
-        )
+        ended = f"To go on from {saved.name}: {go_on}" if saved else "Nothing is saved."
+        _say(f"Stopped at once. {ended}")
         return 128 + signal.SIGINT
     except (CheckpointError, data.DataError) as error:
-        _say(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
         distributed.leave()
 
 
-def _train(options: argparse.Namespace, folder: Path, team: Team) -> int:
-    """Start or go on with the run that the options describe."""
-    saved = _agreed(
-        team, _checkpoint_to_resume, folder, options.resume, only_first=True
-    )
-    run = _agreed(team, _prepare, options, folder, saved, team)
-    state = run.state
-    state.settings |= _torchruns(team)
-    finished = _test_row(run)
-    if finished is None:
-        with contextlib.ExitStack() as stack:
-            _agreed(team, stack.enter_context, _only_run_in(folder), only_first=True)
-            stack.enter_context(run.stop)
-            together = f" in {team.size} processes" if team.size > 1 else ""
-            beginning = f"Training {state.settings['model']}{together}"
-            _say(
-                f"Going on from {saved}"
-                if saved
-                else f"{beginning}, saving in {folder}"
-            )
-            _train_epochs(run)
-            finished = _test(run)
+def _train(run: Run) -> None:
+    """Train to the end, unless that was done before, and say how good it is."""
+    if run.test_row() is None:
+        run.join()
+        with run.stop:
+            run.train()
+            run.test()
     else:
         _say(
-            f"Already finished: {state.epoch} of {run.num_epochs} epochs. To train "
-            f"longer, ask for more than that with --epochs."
+            f"Already finished: {run.state.epoch} of {run.recipe.epochs} epochs. To "
+            f"train longer, ask for more than that with --epochs."
         )
-    figures = _figures("test", finished["loss"], finished["accuracy"])
-    _say(f"After epoch {state.epoch}: {figures}")
-    return 0
-
-
-def _prepare(
-    options: argparse.Namespace, folder: Path, saved: Path | None, team: Team
-) -> Run:
-    """Return the run that the options describe, in the state it was saved in."""
-    settings = recipe_for(options, saved, team)
-    run = _build(options, settings, folder, team)
-    state = run.state
-    if saved is not None:
-        checkpoint.load(saved, state)
-        if not team.is_first:
-            others = settings["random_of_others"]
-            checkpoint.restore_random_state(others[team.rank - 1])
-        if (state.epoch, state.step) > (run.num_epochs, 0):
-            raise OptionError(
-                f"--epochs {run.num_epochs}: this run is already at epoch "
-                f"{state.epoch}, step {state.step}; ask for more epochs"
-            )
-    state.settings = settings
-    return run
-
-
-def _agreed(
-    team: Team,
-    function: Callable[..., Any],
-    *arguments: object,
-    only_first: bool = False,
-) -> Any:
-    """Call a function in all processes, or in the first; if one fails, all do.
-
-    Otherwise those that did not fail would wait for the others forever. What the
-    first process returned is returned in all, if it alone was to call.
-    """
-    result = error = None
-    if team.is_first or not only_first:
-        try:
-            result = function(*arguments)
-        except (OptionError, CheckpointError, data.DataError) as caught:
-            error = caught
-    for found in team.gather(error):
-        if found is not None:
-            raise found
-    return team.from_first(result) if only_first else result
-
-
-def _train_epochs(run: Run) -> None:
-    """Train from wherever the state is to the last epoch."""
-    state = run.state
-    model = run.team.wrap(state.model, run.device)
-    loss_fn = run.loss_fn
-    if run.team.size > 1:
-        loss_fn = SharedCrossEntropy(run.team)
-    if not state.history["epochs"]:
-        _end_epoch(run, None, None)  # the untrained network, for comparison
-    while state.epoch < run.num_epochs:
-        # train_one_epoch knows only the part of the epoch that it trained
-        # itself, so the epoch's figures are taken from the history instead.
-        with _progress_bar(run) as bar:
-            batches = state.remaining_batches(run.train_loader)
-            train_one_epoch(
-                model,
-                batches,
-                loss_fn,
-                state.optimizer,
-                run.device,
-                lambda *figures, bar=bar: _after_step(run, bar, *figures),
-            )
-        loss, accuracy = _mean_of_last_steps(state.history, state.step)
-        state.epoch, state.step = state.epoch + 1, 0
-        _end_epoch(run, loss, accuracy)
-
-
-def _after_step(
-    run: Run, bar: tqdm, batch_loss: float, batch_correct: int, batch_size: int
-) -> None:
-    """Record a step; save when it is time to, or when asked to stop."""
-    state = run.state
-    state.step += 1
-    run.look_for_signal()
-    batch_loss, batch_correct, batch_size = _whole_batch(
-        run, batch_loss, batch_correct, batch_size
-    )
-    examples = _examples_seen(state.history) + batch_size
-    row = {"examples": examples, "loss": batch_loss, "correct": batch_correct}
-    state.history["steps"].append(row)
-    bar.set_postfix(loss=f"{batch_loss:.3f}", refresh=False)
-    bar.update()
-    if state.step == len(run.train_loader):
-        return  # the end of the epoch saves
-    if state.step % run.save_every == 0 or run.stop_signal is not None:
-        run.save()
-    run.stop_if_asked()
-
-
-def _whole_batch(
-    run: Run, batch_loss: float, batch_correct: int, batch_size: int
-) -> tuple[float, int, int]:
-    """Return a step's figures for all processes together, from each one's own."""
-    team = run.team
-    if team.size == 1:
-        return batch_loss, batch_correct, batch_size
-    mean, correct, counted = team.sum(
-        [batch_loss / team.size, batch_correct, batch_size]
-    )
-    shares = run.train_loader.sampler
-    assert isinstance(shares, ShareOfEachBatch)
-    whole = shares.whole_size(run.state.step)
-    return mean, round(correct * whole / counted), whole
-
-
-def _end_epoch(
-    run: Run, train_loss: float | None, train_accuracy: float | None
-) -> None:
-    """Validate, record the epoch, save, and report."""
-    state = run.state
-    validation_loss, validation_accuracy = evaluate(
-        state.model, run.validation_loader, run.loss_fn, run.device
-    )
-    row = {
-        "epoch": state.epoch,
-        "examples": _examples_seen(state.history),
-        "train_loss": train_loss,
-        "train_accuracy": train_accuracy,
-        "validation_loss": validation_loss,
-        "validation_accuracy": validation_accuracy,
-    }
-    state.history["epochs"].append(row)
-    run.save()
-    figures = _figures("validation", validation_loss, validation_accuracy)
-    if train_loss is not None and train_accuracy is not None:
-        figures = f"{_figures('training', train_loss, train_accuracy)}; {figures}"
-    _say(f"Epoch {state.epoch} of {run.num_epochs}: {figures}")
-    run.look_for_signal()
-    run.stop_if_asked()
-
-
-def _test(run: Run) -> dict[str, Any]:
-    """Measure the trained network on the test digits, once, and save that."""
-    state = run.state
-    # Its own generator: otherwise the loader would draw from the global one,
-    # and training on from here would differ from training through.
-    loader = data.batches(
-        data.to_tensors(data.mnist("test")),
-        EVAL_BATCH_SIZE,
-        generator=torch.Generator(),
-    )
-    loss, accuracy = evaluate(state.model, loader, run.loss_fn, run.device)
-    row = {"epoch": state.epoch, "loss": loss, "accuracy": accuracy}
-    state.history.setdefault("test", []).append(row)
-    run.save()
-    return row
-
-
-def _test_row(run: Run) -> dict[str, Any] | None:
-    """Return the test figures of the finished run, if it is finished."""
-    for row in run.state.history.get("test", []):
-        if row["epoch"] == run.num_epochs == run.state.epoch:
-            return row
-    return None
-
-
-def _examples_seen(history: History) -> int:
-    return history["steps"][-1]["examples"] if history["steps"] else 0
-
-
-def _mean_of_last_steps(history: History, num_steps: int) -> tuple[float, float]:
-    """Return mean loss and accuracy over the last steps, as train_one_epoch does."""
-    rows = history["steps"]
-    start = rows[-num_steps - 1]["examples"] if len(rows) > num_steps else 0
-    total_loss, correct, seen = 0.0, 0, 0
-    for row in rows[-num_steps:]:
-        size = row["examples"] - start - seen
-        total_loss += row["loss"] * size
-        correct += row["correct"]
-        seen += size
-    return total_loss / seen, correct / seen
-
-
-def _progress_bar(run: Run) -> tqdm:
-    state = run.state
-    return tqdm(
-        total=len(run.train_loader),
-        initial=state.step,
-        desc=f"epoch {state.epoch + 1} of {run.num_epochs}",
-        unit=" steps",
-        leave=False,
-        # No bar where the output is not a terminal, and one for all processes.
-        disable=None if run.team.is_first else True,
-    )
+    row = run.test_row()
+    assert row is not None
+    figures = _figures("test", row["loss"], row["accuracy"])
+    _say(f"After epoch {run.state.epoch}: {figures}")
 
 
 def _figures(name: str, loss: float, accuracy: float) -> str:
     return f"{name} loss {loss:.4f}, accuracy {accuracy:.2%}"
 
 
-def _say(text: str, file: TextIO | None = None) -> None:
-    """Print, once for all processes."""
-    if distributed.is_first():
-        print(text, file=file, flush=True)
+def _say(text: str) -> None:
+    """Print, once for all processes; a reader who went away is no reason to end."""
+    if distributed.rank() == 0:
+        with contextlib.suppress(OSError):
+            print(text, flush=True)
 
 
 # --- From options to a run ---------------------------------------------------
 
 
-def _checkpoint_to_resume(folder: Path, resume: bool) -> Path | None:
-    """Return the newest good checkpoint if asked to resume, else None."""
-    newest = checkpoint.latest(folder)
-    if not resume and not _began_before_restart(folder):
-        if newest is not None:
-            raise OptionError(
-                f"{folder} already holds the run that saved {newest.name}: go on "
-                f"with it (--resume), or name another folder (--out)"
-            )
-        return None
-    if newest is None:
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong option in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line, and explains it with ``--help``."""
+    parser = _Parser(
+        prog="python -m helpers.train",
+        description="Train one of the book's networks on the MNIST digits. What "
+        "stands in parentheses is taken if you leave an option out.",
+        epilog="In two processes: torchrun --local-addr=localhost "
+        "--nproc-per-node=2 -m helpers.train ...",
+    )
+    whole = _number(int, lambda n: n >= 1, "a whole number above 0")
+    seed = _number(int, lambda n: 0 <= n < 2**63, "a whole number from 0 to 2**63 - 1")
+    rate = _number(float, lambda x: 0 < x < math.inf, "a number above 0")
+    part = _number(float, lambda x: 0 <= x < 1, "a number from 0 to below 1")
+    usual = Recipe()
+    rates = ", ".join(f"{lr} for {name}" for name, lr in LEARNING_RATES.items())
+    readers: list[tuple[str, Callable[[str], Any], str, str]] = [
+        ("model", _model, "NAME", f"{', '.join(DIGIT_MODELS)} ({usual.model})"),
+        ("epochs", whole, "N", f"go through the digits N times ({usual.epochs})"),
+        ("batch-size", whole, "N", f"digits a step and process ({usual.batch_size})"),
+        ("optimizer", _optimizer, "NAME", f"sgd or adam ({usual.optimizer})"),
+        ("lr", rate, "RATE", f"the learning rate ({rates})"),
+        ("momentum", part, "M", f"the momentum of sgd ({usual.momentum})"),
+        ("seed", seed, "N", "fixes first weights, order of the digits and dropout (0)"),
+        ("validation", whole, "N", f"hold N digits back ({usual.validation})"),
+        ("limit", whole, "N", "train on the first N of the others (on all)"),
+        ("device", str, "NAME", "cpu, cuda, mps, ... (the fastest that is found)"),
+        ("out", Path, "FOLDER", "where checkpoints are kept (runs/ and the network)"),
+        ("save-every", whole, "N", "write a checkpoint after every N steps (200)"),
+        ("keep", whole, "N", "keep the newest N checkpoints, and the best (3)"),
+    ]
+    for name, kind, metavar, text in readers:
+        parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
+    text = "go on with the run in FOLDER; if there is none, begin it"
+    parser.add_argument("--resume", action="store_true", help=text)
+    parser.set_defaults(save_every=200, keep=3)
+    return parser
+
+
+def _model(text: str) -> str:
+    choose = f"choose from {', '.join(DIGIT_MODELS)}"
+    if text in PHOTO_MODELS:
+        raise argparse.ArgumentTypeError(
+            f"{text} takes 32x32 color photographs (chapter 9 trains it), and this "
+            f"command trains on digits; {choose}"
+        )
+    if text not in DIGIT_MODELS:
+        raise argparse.ArgumentTypeError(f"there is no network {text!r}; {choose}")
+    return text
+
+
+def _optimizer(text: str) -> str:
+    if text not in LEARNING_RATES:
+        names = " or ".join(LEARNING_RATES)
+        raise argparse.ArgumentTypeError(f"{text!r} is not {names}")
+    return text
+
+
+def _number(
+    kind: Callable[[str], Any], fits: Callable[[Any], bool], what: str
+) -> Callable[[str], Any]:
+    """Return what reads the value of an option and refuses others."""
+
+    def value_of(text: str) -> Any:
+        with contextlib.suppress(ValueError):
+            if fits(value := kind(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+
+    return value_of
+
+
+def _device(name: str | None) -> torch.device:
+    try:
+        return distributed.device_of_process(name)
+    except ValueError as error:
+        raise OptionError(f"--device: {error}") from error
+
+
+def _asked(options: argparse.Namespace) -> dict[str, Any]:
+    """Return those settings of the recipe that the options name."""
+    named = {one.name: getattr(options, one.name, None) for one in fields(Recipe)}
+    asked = {name: value for name, value in named.items() if value is not None}
+    return asked | {"processes": distributed.size()}
+
+
+def new_recipe(options: argparse.Namespace) -> Recipe:
+    """Return what the options ask for, if it can be done."""
+    asked = _asked(options)
+    optimizer = asked.get("optimizer", Recipe.optimizer)
+    if optimizer != "sgd" and "momentum" in asked:
+        raise OptionError(f"--momentum: {optimizer} has no momentum to set")
+    recipe = Recipe(**({"lr": LEARNING_RATES[optimizer]} | asked))
+    left = NUM_DIGITS - recipe.validation
+    if left < 1:
         raise OptionError(
-            f"--resume: {folder} holds no checkpoint; start the run without --resume, "
-            f"or name its folder with --out"
+            f"--validation {recipe.validation}: must leave some of the {NUM_DIGITS} "
+            f"digits to train on"
         )
-    good = checkpoint.latest(folder, verify=True)
-    if good is None:
-        raise CheckpointError(
-            f"all checkpoints in {folder} are damaged. Start the run anew with "
-            f"another --out."
+    if (recipe.limit or 0) > left:
+        raise OptionError(
+            f"--limit {recipe.limit}: there are {left} training digits beside the "
+            f"{recipe.validation} for validation"
         )
-    if good != newest:
-        print(
-            f"warning: {newest.name} is damaged; {good.name} is the newest good one",
-            file=sys.stderr,
+    return recipe
+
+
+def saved_recipe(
+    options: argparse.Namespace, saved: Path, settings: dict[str, Any]
+) -> Recipe:
+    """Return the recipe of a checkpoint, unless the options contradict it."""
+    found, asked = settings.get("recipe", {}), _asked(options)
+    if set(found) != {one.name for one in fields(Recipe)}:
+        raise OptionError(f"--resume: {saved} was not saved by this command")
+    if found["processes"] != asked["processes"]:
+        raise OptionError(
+            f"--resume: {saved.parent} goes on in as many processes as it began in: "
+            f"{found['processes']}, and not {asked['processes']}"
         )
-    return good
+    epochs = asked.pop("epochs", found["epochs"])
+    contradictions = [
+        f"--{name.replace('_', '-')} {found[name]} (not {value})"
+        for name, value in asked.items()
+        if value != found[name]
+    ]
+    if contradictions:
+        raise OptionError(
+            f"--resume: {saved.parent} was trained with {', '.join(contradictions)}; "
+            f"leave these options out, or start another run with another --out"
+        )
+    return replace(Recipe(**found), epochs=epochs)
 
 
-def _began_before_restart(folder: Path) -> bool:
-    """Tell whether the torchrun that restarted this process began the run there."""
-    name = distributed.restarting_torchrun()
-    if name is None or not distributed.was_restarted():
-        return False
-    newest = checkpoint.latest(folder, verify=True)
-    settings = checkpoint.read(newest).get("settings", {}) if newest else {}
-    return name in settings.get("torchruns", [])
-
-
-def _torchruns(team: Team) -> dict[str, list[str]]:
-    """Return what to save so that a restarted process knows the run for its own."""
-    names = team.gather(distributed.restarting_torchrun())
-    return {"torchruns": names} if any(names) else {}
+def _prepare(
+    options: argparse.Namespace, folder: Path, device: torch.device, go_on: str
+) -> Run:
+    """Return the run that the options describe, in the state it was saved in."""
+    newest = checkpoint.latest(folder)
+    if newest is None:
+        run = _build(new_recipe(options), options, folder, device, go_on)
+        number = run.recipe.processes
+        together = f" in {number} processes" if number > 1 else ""
+        _say(f"Training {run.recipe.model}{together}, saving in {folder}")
+        return run
+    if not options.resume:
+        raise OptionError(
+            f"{folder} already holds the run that saved {newest.name}: go on "
+            f"with it (--resume), or name another folder (--out)"
+        )
+    try:
+        saved, content = checkpoint.read_newest(folder, fallback=True)
+    except CheckpointError as error:
+        advice = f"Nothing in {folder} can be read: start anew with another --out."
+        raise CheckpointError(f"{error}\n{advice}") from error
+    if saved != newest:
+        _say(f"warning: {newest.name} is damaged; {saved.name} is the newest good one")
+    recipe = saved_recipe(options, saved, content.get("settings", {}))
+    run = _build(recipe, options, folder, device, go_on)
+    state = run.state
+    checkpoint.load(saved, state)
+    if distributed.rank() > 0:
+        restore_random_state(state.settings["random"][distributed.rank()])
+    if (state.epoch, state.step) > (recipe.epochs, 0):
+        raise OptionError(
+            f"--epochs {recipe.epochs}: this run is already at epoch {state.epoch}, "
+            f"step {state.step}; ask for more epochs"
+        )
+    _say(f"Going on from {saved}")
+    return run
 
 
 def _build(
-    options: argparse.Namespace, settings: dict[str, Any], folder: Path, team: Team
+    recipe: Recipe,
+    options: argparse.Namespace,
+    folder: Path,
+    device: torch.device,
+    go_on: str,
 ) -> Run:
     """Make everything that a run needs, in its state before the first step."""
-    try:
-        device = team.choose_device(options.device)
-    except ValueError as error:
-        raise OptionError(f"--device: {error}") from error
-    _seed_everything(settings["seed"])
-    model = MODELS[settings["model"]]().to(device)
-    if not team.is_first:  # every process draws its own dropout
-        _seed_everything((settings["seed"] + team.rank) % 2**63)
-    train_loader, validation_loader = _digit_loaders(settings, team)
+    _seed_everything(recipe.seed)
+    model = recipe.make_model().to(device)
+    if distributed.rank() > 0:  # every process draws its own dropout
+        _seed_everything((recipe.seed + distributed.rank()) % 2**63)
+    digits, validation = recipe.digits()
+    order = torch.Generator().manual_seed(recipe.seed)
+    loader, sampler = data.batches(digits, recipe.batch_size, True, order), None
+    if recipe.processes > 1:
+        loader, sampler = distributed.shared_batches(
+            digits, recipe.batch_size, recipe.seed, order
+        )
     return Run(
-        state=TrainingState(
-            model, _optimizer(model, settings), generator=train_loader.generator
-        ),
-        train_loader=train_loader,
-        validation_loader=validation_loader,
+        recipe=recipe,
+        state=TrainingState(model, recipe.make_optimizer(model), order),
+        model=model,
         device=device,
+        train_loader=loader,
+        sampler=sampler,
+        validation_loader=data.batches(validation, 1_000),
         folder=folder,
-        num_epochs=settings["epochs"],
         save_every=options.save_every,
         keep=options.keep,
-        loss_fn=nn.CrossEntropyLoss(),
-        stop=StopRequest(),
-        team=team,
+        go_on=go_on,
     )
 
 
@@ -617,56 +542,37 @@ def _seed_everything(seed: int) -> None:
     np.random.seed(seed % 2**32)  # noqa: NPY002  (takes 32 bits only)
 
 
-def _digit_loaders(
-    settings: dict[str, Any], team: Team
-) -> tuple[TensorLoader, TensorLoader]:
-    """Return training and validation loaders, as `data.mnist_loaders` does."""
-    train, validation = data.split_train_validation(
-        data.mnist("train"), settings["validation"]
-    )
-    if settings["limit"] is not None:
-        train = Subset(train, range(settings["limit"]))
-    generator = torch.Generator().manual_seed(settings["seed"])
-    together = data.batches(
-        data.to_tensors(train),
-        settings["batch_size"] * team.size,
-        shuffle=True,
-        generator=generator,
-    )
-    return (
-        team.share(together),
-        data.batches(data.to_tensors(validation), EVAL_BATCH_SIZE),
-    )
-
-
-def _optimizer(model: nn.Module, settings: dict[str, Any]) -> Optimizer:
-    if settings["optimizer"] == "adam":
-        return Adam(model.parameters(), lr=settings["lr"])
-    return SGD(model.parameters(), lr=settings["lr"], momentum=settings["momentum"])
+def command_to_go_on(words: Sequence[str]) -> str:
+    """Return the command line that goes on with a run that these words began."""
+    processes = distributed.size()
+    start = ["python" if shutil.which("python") == sys.executable else sys.executable]
+    if processes > 1:
+        if os.environ["LOCAL_WORLD_SIZE"] != str(processes):
+            return "the same torchrun on every machine, with --resume at its end"
+        start += ["-m", "torch.distributed.run", "--local-addr=localhost"]
+        start += [f"--nproc-per-node={processes}"]
+    resume = [] if "--resume" in words else ["--resume"]
+    return shlex.join([*start, "-m", "helpers.train", *words, *resume])
 
 
 @contextlib.contextmanager
 def _only_run_in(folder: Path) -> Iterator[None]:
     """Refuse a folder in which another process is training."""
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise OptionError(
-            f"another process is training in {folder}: wait for it, or name another "
-            f"folder with --out"
-        ) from None
-    except NotImplementedError:
-        pass  # some network folders know no locks
-    except OSError as error:
-        raise OptionError(
-            f"--out {folder}: cannot write there ({error.strerror or error})"
-        ) from error
-    try:
+    with contextlib.ExitStack() as held:
+        if distributed.rank() == 0:  # it holds the lock for all processes
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(folder / ".lock", timeout=0))
+            except TimeoutError:
+                raise OptionError(
+                    f"another process is training in {folder}: wait for it, or name "
+                    f"another folder with --out"
+                ) from None
+            except OSError as error:
+                raise OptionError(
+                    f"--out {folder}: cannot write there ({error.strerror or error})"
+                ) from error
         yield
-    finally:
-        lock.release()
 
 
 if __name__ == "__main__":

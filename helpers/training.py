@@ -12,7 +12,8 @@ from helpers.evaluation import Batches, LossFunction, evaluate
 # What train_one_epoch tells its caller after each step: the batch's mean loss,
 # its number of right answers, its number of examples.
 AfterStep = Callable[[float, int, int], None]
-History = dict[str, list[dict[str, Any]]]
+Rows = list[dict[str, Any]]
+History = dict[str, Rows]
 
 
 def train_one_epoch(
@@ -22,6 +23,7 @@ def train_one_epoch(
     optimizer: Optimizer,
     device: torch.device,
     after_step: AfterStep | None = None,
+    steps: Rows | None = None,
 ) -> tuple[float, float]:
     """Train on every batch of `loader` once.
 
@@ -40,14 +42,23 @@ def train_one_epoch(
     after_step : callable, optional
         Called after each step with the batch's mean loss (float), its number of
         right answers (int) and its number of examples (int).
+    steps : list, optional
+        Gets a row for each step, ``{"examples", "loss"}``. ``examples`` counts the
+        training examples seen so far, those of the rows already there included.
 
     Returns
     -------
     (float, float)
         Mean loss and accuracy over the epoch, as the network was while it
         learned: in training mode, and changing from batch to batch.
+
+    Raises
+    ------
+    ValueError
+        If `loader` yields nothing.
     """
     model.train()
+    before = steps[-1]["examples"] if steps else 0
     total_loss, correct, seen = 0.0, 0, 0
     for images, labels in loader:
         images, labels = images.to(device), labels.to(device)
@@ -63,8 +74,12 @@ def train_one_epoch(
         total_loss += batch_loss * len(labels)
         correct += batch_correct
         seen += len(labels)
+        if steps is not None:
+            steps.append({"examples": before + seen, "loss": batch_loss})
         if after_step is not None:
             after_step(batch_loss, batch_correct, len(labels))
+    if seen == 0:
+        raise ValueError("the loader yielded no batches, so there is nothing to learn")
     return total_loss / seen, correct / seen
 
 
@@ -90,33 +105,17 @@ def fit(
         training examples seen so far. The untrained network has no training
         figures: they are None.
     """
-    history: History = {"steps": [], "epochs": []}
-    seen = 0
-
-    def record_step(batch_loss: float, batch_correct: int, batch_size: int) -> None:
-        nonlocal seen
-        seen += batch_size
-        history["steps"].append({"examples": seen, "loss": batch_loss})
-        if after_step is not None:
-            after_step(batch_loss, batch_correct, batch_size)
-
-    train_loss = train_accuracy = None
+    steps: Rows = []
+    epochs: Rows = []
+    train_loss = train_accuracy = None  # of an untrained network there are none
     for epoch in range(num_epochs + 1):
         if epoch > 0:
             train_loss, train_accuracy = train_one_epoch(
-                model, train_loader, loss_fn, optimizer, device, record_step
+                model, train_loader, loss_fn, optimizer, device, after_step, steps
             )
-        validation_loss, validation_accuracy = evaluate(
-            model, validation_loader, loss_fn, device
-        )
-        history["epochs"].append(
-            {
-                "epoch": epoch,
-                "examples": seen,
-                "train_loss": train_loss,
-                "train_accuracy": train_accuracy,
-                "validation_loss": validation_loss,
-                "validation_accuracy": validation_accuracy,
-            }
-        )
-    return history
+        row = {"epoch": epoch, "examples": steps[-1]["examples"] if steps else 0}
+        row |= {"train_loss": train_loss, "train_accuracy": train_accuracy}
+        validation = evaluate(model, validation_loader, loss_fn, device)
+        row["validation_loss"], row["validation_accuracy"] = validation
+        epochs.append(row)
+    return {"steps": steps, "epochs": epochs}

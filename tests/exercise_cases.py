@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from helpers.exercises import EXERCISES, check
+from helpers.exercises import check, names
 
 
 @dataclass
@@ -26,7 +26,7 @@ def made(answer):
 
 def of_chapter(chapter, right, wrong, empty):
     """Return the three tests of a chapter's answers, and one of their number."""
-    names = sorted(name for name in EXERCISES if name.startswith(chapter))
+    exercises = names(chapter)
 
     def listed(cases):
         return [
@@ -54,8 +54,8 @@ def of_chapter(chapter, right, wrong, empty):
         assert check(name, None).status == "empty"
 
     def test_every_exercise_is_tried():
-        assert len(names) >= 4
-        for name in names:
+        assert len(exercises) >= 4
+        for name in exercises:
             assert len(right[name]) >= 2, name
             assert len(wrong[name]) >= 3, name
             assert len(empty[name]) >= 1, name

@@ -2,33 +2,30 @@
 
 import dataclasses
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import fast_digits
+import fast_photographs
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Subset
+from writing import median
 
-from helpers import data
-
-PROGRAMS = Path(__file__).parent / "benchmarks"
+from helpers import data, records
 
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[ModuleType]:
     """The program tests/benchmarks/run.py as a module, computing in one thread."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(PROGRAMS)
-        num_threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        import run
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    import run
 
-        yield run
-        torch.set_num_threads(num_threads)
-        for name in ("run", "digits", "speed", "photographs"):
-            sys.modules.pop(name, None)
+    yield run
+    torch.set_num_threads(num_threads)
 
 
 def measure(run: ModuleType, out: Path, *words: str) -> int:
@@ -40,11 +37,14 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
-def keep_only(run: ModuleType, monkeypatch, part: str, *names: str) -> None:
+def keep_only(module: ModuleType, monkeypatch, part: str, *names: str) -> None:
     """Leave out the runs of a part that would take the longest."""
-    runs = {name: run.PARTS[part].runs[name] for name in names}
-    shorter = dataclasses.replace(run.PARTS[part], runs=runs)
-    monkeypatch.setitem(run.PARTS, part, shorter)
+    whole = module.PARTS[part]
+    runs, seeds = (
+        {name: kept[name] for name in names} for kept in (whole.runs, whole.seeds)
+    )
+    shorter = dataclasses.replace(whole, runs=runs, seeds=seeds)
+    monkeypatch.setitem(module.PARTS, part, shorter)
 
 
 # --- Records ------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def test_record_of_whole_runs(run, tmp_path, monkeypatch, capsys):
     content = read(tmp_path / "digits.json")
     assert list(content["runs"]) == list(content["summary"]) == ["fast", "001", "004"]
     fast, other = content["runs"]["fast"], content["runs"]["001"]
-    assert fast["about"]["optimizer"] == "AdamW"
+    assert fast["about"]["batches"] == "of bytes"
     (seed,) = fast["seeds"]
     assert seed["seed"] == 0
     assert seed["note"] == "in a test"
@@ -96,10 +96,16 @@ def test_a_run_that_the_file_holds_is_left_alone(run, tmp_path, monkeypatch, cap
     assert 0 < again[0]["share"] < 1
 
 
+def test_a_chapter_reads_a_record_by_its_name():
+    assert records.read("digits")["part"] == "digits"
+    with pytest.raises(ValueError, match="no record 'digit', only compile, digits"):
+        records.read("digit")
+
+
 def test_every_step_changes_one_thing(run):
     """And each of the networks on the way really takes digits."""
     digits = run.digits
-    steps = [step for name, step in digits.STEPS.items() if name in digits.CHANGES]
+    steps = [step for step in digits.STEPS.values() if not step.left_out]
     assert steps[0] == dataclasses.replace(
         digits.EXAMPLES, title=steps[0].title, num_epochs=1
     )
@@ -109,14 +115,15 @@ def test_every_step_changes_one_thing(run):
         assert tuple(logits.shape) == (2, 10)
 
 
-@pytest.mark.parametrize("name", ["crop", "bfloat16"])
+@pytest.mark.parametrize("name", ["crop", "bytes", "bfloat16"])
 def test_record_of_a_step(run, tmp_path, monkeypatch, name):
     keep_only(run, monkeypatch, "steps", name)
     measure(run, tmp_path, "steps")
-    median = read(tmp_path / "steps.json")["runs"][name]["median"]
-    assert median["epoch"] == 1
-    assert 0 <= median["accuracy"] <= 1
-    assert median["seconds"] > 0
+    row = read(tmp_path / "steps.json")["runs"][name]
+    assert row["about"]["left_out"] is (name == "bfloat16")
+    assert row["median"]["epoch"] == 1
+    assert 0 <= row["median"]["accuracy"] <= 1
+    assert row["median"]["seconds"] > 0
 
 
 def test_growth_and_compilation_are_measured(run, tmp_path, monkeypatch):
@@ -156,8 +163,8 @@ def row(title: str, *runs: tuple[int, float, float]) -> dict:
 
 def summary_of(run: ModuleType, folder: Path, **runs: dict) -> dict:
     for entry in runs.values():
-        entry["median"] = run.median(entry["seeds"])
-    return run.summarize(runs, folder)
+        entry["median"] = median(entry["seeds"])
+    return run.digits.summarize(runs, folder)
 
 
 def test_summary_of_a_file(run, tmp_path):
@@ -170,11 +177,13 @@ def test_summary_of_a_file(run, tmp_path):
     fast, examples = summary["fast"], summary["examples"]
     assert (fast["reached"], fast["of"]) == (2, 3)
     assert fast["mean_accuracy"] == pytest.approx(0.989)
+    assert fast["worst_accuracy"] == 0.985
     assert (fast["seconds"], fast["cpu_seconds"]) == (3.0, 6.0)
     assert fast["times_seconds"] == 1
     assert examples["epochs"] == 4.5
     assert examples["seconds"] == 165
     assert examples["times_seconds"] == examples["times_cpu_seconds"] == 55
+    assert examples["times_epoch"] == pytest.approx((150 / 4 + 180 / 5) / 2 / 3)
 
 
 def test_tutorial_000_is_worked_out_from_two_epochs(run, tmp_path):
@@ -199,26 +208,12 @@ def test_tutorial_000_is_worked_out_from_two_epochs(run, tmp_path):
     ("arguments", "message"),
     [
         (["digits", "--limit", "10"], "name another folder with --out"),
-        (["figures"], "no part 'figures'; there are digits, steps, loading"),
+        (["figures"], "no part 'figures'; there are digits, residual"),
     ],
 )
 def test_wrong_options(run, arguments, message, capsys):
     with pytest.raises(SystemExit) as caught:
         run.main(arguments)
-    assert caught.value.code == 2
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["best", "--limit", "10"], "name another file with --out"),
-        (["worst"], "no run 'worst'; there are tutorial, batch-4"),
-    ],
-)
-def test_wrong_options_for_photographs(run, arguments, message, capsys):
-    with pytest.raises(SystemExit) as caught:
-        run.photographs.main(arguments)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
 
@@ -243,33 +238,34 @@ class FewPhotographs(torch.utils.data.Dataset):
 
 
 @pytest.fixture
-def quick(run, monkeypatch):
-    """Leave out what takes the longest: the timing, and all epochs but one."""
+def few(run, monkeypatch):
+    """Noise in place of photographs; one epoch; and a step's time is made up."""
     photographs = run.photographs
+    photographs.parts.cache_clear()
     monkeypatch.setattr(data, "cifar10", lambda split: FewPhotographs(False))
     monkeypatch.setattr(photographs, "time_step", lambda *arguments: 0.5)
     for name, recipe in photographs.RECIPES.items():
         short = dataclasses.replace(recipe, num_epochs=1)
         monkeypatch.setitem(photographs.RECIPES, name, short)
-    return photographs
+    yield photographs
+    photographs.parts.cache_clear()
 
 
-def test_record_of_photographs(run, quick, tmp_path, capsys):
-    path = tmp_path / "photographs.json"
-    assert quick.main(["one-cycle", "--limit", "70", "--out", str(path)]) == 0
-    first = read(path)
-    assert first["examples"] == [70, 70, 70]
-    assert first["speed"]["batch_sizes"][2]["images_per_second"] == 8
-    record = first["runs"]["one-cycle"]
-    assert [row["epoch"] for row in record["epochs"]] == [0, 1]
-    assert np.sum(record["test"]["confusion_matrix"]) == 70
-    assert "one-cycle: + one cycle" in capsys.readouterr().out
-
+def test_record_of_photographs(run, few, tmp_path, monkeypatch):
+    keep_only(run, monkeypatch, "photographs", "tutorial", "one-cycle", "best")
     assert measure(run, tmp_path, "photographs") == 0
-    assert "one-cycle" not in capsys.readouterr().out
-    second = read(path)
-    assert list(second["runs"]) == list(quick.RECIPES)
-    assert second["runs"]["one-cycle"] == record
+    content = read(tmp_path / "photographs.json")
+    assert content["examples"] == [70, 70, 70]
+    assert content["speed"]["batch_sizes"][2]["images_per_second"] == 8
+    for row in content["runs"].values():
+        (record,) = row["seeds"]
+        assert np.sum(record["test"]["confusion_matrix"]) == 70
+        assert record["epochs"][-1]["seconds"] <= record["seconds"]
+    before, after = content["runs"]["one-cycle"]["seeds"][0]["epochs"]
+    assert "train_loss" not in before
+    assert after.keys() - before.keys() == {"train_loss", "train_accuracy"}
+    # It saw the same 70 photographs in both measurements, once as they are.
+    assert after["seen_loss"] != after["train_loss"]
 
 
 def test_time_of_a_step_is_measured(run):
@@ -278,9 +274,117 @@ def test_time_of_a_step_is_measured(run):
     assert 0 < seconds < 10
 
 
-def test_nothing_is_recorded_of_the_stand_in(quick, tmp_path, monkeypatch, capsys):
+def test_nothing_is_recorded_of_the_stand_in(run, few, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data, "cifar10", lambda split: FewPhotographs(True))
-    path = tmp_path / "photographs.json"
-    assert quick.main(["tutorial", "--out", str(path)]) == 1
-    assert "no photographs here" in capsys.readouterr().out
-    assert not path.exists()
+    for part in ("photographs", "residual"):
+        assert run.main([part, "--out", str(tmp_path)]) == 0
+        assert f"{part}: left out, for there are no photographs here" in (
+            capsys.readouterr().out
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_record_of_depths(run, few, tmp_path, monkeypatch):
+    for name, stack in run.depth.STACKS.items():
+        short = dataclasses.replace(stack, num_epochs=1, batch_size=35)
+        monkeypatch.setitem(run.depth.STACKS, name, short)
+    measure(run, tmp_path, "residual")
+    runs = read(tmp_path / "residual.json")["runs"]
+    sizes = {
+        (row["about"]["depth"], row["seeds"][0]["parameters"]) for row in runs.values()
+    }
+    assert len(runs) == 4
+    assert len(sizes) == 2, "shortcuts cost no parameters"
+
+
+# --- The recipes that the book shows ------------------------------------------------
+
+
+def test_fast_recipe_learns(run):
+    digits = data.mnist("train")
+    pixels, labels = digits.data[:8_000], digits.targets[:8_000]
+    model = fast_digits.train_fast(pixels, labels, seed=0, num_seen=6_000).eval()
+    right = model(fast_digits.to_images(pixels[6_000:])).argmax(1) == labels[6_000:]
+    assert right.float().mean() > 0.8
+    images = data.to_tensors(Subset(digits, range(9))).tensors[0]
+    assert torch.allclose(fast_digits.to_images(pixels[:9]), images, atol=1e-5)
+
+
+def test_distorted_digits_are_the_same_digits_elsewhere():
+    digits = data.mnist("train").data[:200]
+    torch.manual_seed(0)
+    distorted = fast_digits.distort(digits)
+    assert distorted.shape == digits.shape
+    moved = (distorted - digits).flatten(1).abs().mean(1)
+    assert (moved > 0).all()
+    ink, before = distorted.sum(), digits.sum()
+    assert abs(ink / before - 1) < 0.1
+
+
+def test_accurate_recipe_takes_the_mean_of_weights(run):
+    digits = data.mnist("train")
+    pixels, labels = digits.data[:512], digits.targets[:512]
+    model = fast_digits.train_accurate(pixels, labels, 0, num_epochs=2)
+    assert model.n_averaged == 4
+    assert model(fast_digits.to_images(pixels[:3])).shape == (3, 10)
+
+
+def test_whitened_patches_are_uncorrelated():
+    torch.manual_seed(0)
+    smooth = torch.nn.functional.avg_pool2d(torch.randn(200, 3, 34, 34), 3, stride=1)
+    filters = fast_photographs.whitening(smooth)
+    assert torch.equal(filters[:12], -filters[12:])
+    out = torch.nn.functional.conv2d(smooth, filters[:12])
+    covariance = torch.cov(out.transpose(0, 1).flatten(1))
+    assert torch.allclose(covariance, torch.eye(12), atol=0.1)
+
+
+def test_pieces_are_cut_out_of_their_pictures():
+    rows = torch.arange(32.0).view(1, 1, 32, 1)
+    pictures = (rows * 100 + torch.arange(32.0)).repeat(50, 3, 1, 1)
+    torch.manual_seed(0)
+    pieces = fast_photographs.pieces(pictures, 28)
+    corners = pieces[:, 0, 0, 0].tolist()
+    assert len(set(corners)) > 10
+    for piece, corner in zip(pieces, corners, strict=True):
+        top, left = divmod(int(corner), 100)
+        expected = pictures[0, :, top : top + 28, left : left + 28]
+        assert torch.equal(piece, expected)
+
+
+def test_plan_follows_from_what_was_measured(run):
+    plan, speeds = fast_photographs.choose_plan(torch.device("cpu"))
+    pays = speeds["bfloat16"] > 1.5 * speeds["float32"]
+    assert plan == (fast_photographs.WIDE if pays else fast_photographs.NARROW)
+
+
+# --- The GPU's figures --------------------------------------------------------------
+
+
+def test_every_part_of_the_gpu_runs_in_small(few, tmp_path, monkeypatch, capsys):
+    import gpu
+
+    keep_only(gpu, monkeypatch, "gpu-digits", "fast")
+    short = dataclasses.replace(few.WIDE, num_epochs=1)
+    monkeypatch.setattr(few, "WIDE", short)
+    assert measure(gpu, tmp_path) == 0
+    for name, part in gpu.PARTS.items():
+        content = read(tmp_path / f"{name}.json")
+        assert content["part"] == name
+        assert content["runs"].keys() <= part.runs.keys()
+        for row in content["runs"].values():
+            assert all(value >= 0 for value in row["median"].values())
+    errors = {
+        name: row["median"]["error"]
+        for name, row in read(tmp_path / "gpu-matmul.json")["runs"].items()
+    }
+    assert errors["1024/float32"] < errors["1024/float16"] < errors["1024/bfloat16"]
+    assert "1024/tf32: left out, for this device has no TF32" in capsys.readouterr().out
+
+
+def test_a_processor_is_not_recorded_as_a_gpu(tmp_path, capsys):
+    import gpu
+
+    assert gpu.main(["--device", "cpu", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("for there is no GPU here") == len(gpu.PARTS)
+    assert not list(tmp_path.iterdir())

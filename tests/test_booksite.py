@@ -1,21 +1,167 @@
-"""The site's extension: addresses, copies for Colab, the cache's key."""
+"""The site's extension, tried on a little book: see little_book.py."""
 
 import io
 import json
+import os
+import re
+import shutil
+import subprocess
 import sys
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import bs4
+import nbformat
 import pytest
-from book_files import ROOT
+from book_files import ROOT, read_cells
+from browser import chromium, missing, visits
+from docutils import core, nodes
+from little_book import build, code, text, write_book, write_chapter
 
 sys.path.append(str(ROOT / "book" / "_ext"))
 
-booksite = pytest.importorskip("booksite")
-front = pytest.importorskip("booksite_front")
-search = pytest.importorskip("booksite_search")
-repository = pytest.importorskip("booksite_repository")
+import booksite_execution as execution
+import booksite_front as front
+import booksite_nodes
+import booksite_repository as repository
+import booksite_search as search
 
 GITHUB = "https://github.com/someone/a-book"
+
+
+# A little book ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def little(tmp_path_factory):
+    """Build the little book; return its site, its pages and what the build said."""
+    root = write_book(tmp_path_factory.mktemp("little"))
+    done = build(root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    site = root / "_build" / "html"
+
+    def page(name):
+        return bs4.BeautifulSoup(site.joinpath("book", name).read_text(), "html.parser")
+
+    return SimpleNamespace(root=root, site=site, page=page, said=done.stderr)
+
+
+def test_times_leave_out_what_is_optional(little):
+    facts = little.page("01-one.html").select_one(".facts").get_text(" ", strip=True)
+    assert "About 2 min to read, + 3 min optional" in facts
+    row = little.page("index.html").select_one(".chapters li li")
+    assert "2 min to read + 3 min optional" in row.get_text(" ", strip=True)
+
+
+def test_a_chapter_says_its_time_in_words(little):
+    facts = little.page("02-two.html").select_one(".facts").get_text(" ")
+    assert "To look things up in" in facts
+    assert "min to read" not in facts
+    row = little.page("index.html").select(".chapters li li")[1]
+    assert "to look things up in" in row.get_text()
+
+
+def test_the_front_page_knows_aims_and_needs(little):
+    front_page = little.page("index.html")
+    first = front_page.select_one(".chapters li li")
+    assert "Count to one. Stop." in first.get_text()
+    words = front_page.select_one(".map figcaption").get_text()
+    assert words == "Chapters 1 to 3 build on each other, in this order."
+
+
+def test_what_is_optional_is_folded_under_its_heading(little):
+    page = little.page("01-one.html")
+    fold = page.select_one("#strides-optional > details.optional")
+    assert fold.summary.h3.get_text().startswith("Strides (optional)")
+    assert "2" in fold.select_one(".cell_output").get_text()
+    assert fold.select_one("#deeper form.explorer")
+    assert len(page.select("details.optional")) == 1
+    assert not fold.select("#quiz")
+
+
+def test_figures_inside_outputs_become_files(little):
+    solution = little.page("01-one.html").select_one("details.solution")
+    assert "forty_two()" in solution.get_text()
+    image = solution.img
+    assert (image["width"], image["height"]) == ("96", "48")
+    assert little.site.joinpath("book", image["src"]).resolve().is_file()
+    assert "forty_two" not in little.site.joinpath("searchindex.js").read_text()
+
+
+def test_links_and_old_addresses_in_a_browser(little):
+    base = (little.site / "book").as_uri()
+    with chromium() as program, visits(program) as visit:
+        page = visit().page
+        page.goto(f"{base}/01-one.html")
+        assert not page.locator("#deeper").is_visible()
+        for anchor in ("deeper", "strides-optional"):
+            page.goto(f"{base}/01-one.html#{anchor}")
+            page.reload()
+            page.wait_for_function("document.querySelector('.optional[open]')")
+        page.goto(f"{base}/02-two.html")
+        page.get_by_role("link", name="one", exact=True).click()
+        assert page.url == f"{base}/01-one.html#gpu-first"
+        # a section that is on another page now, and one that is where it was
+        page.goto(f"{base}/02-two.html#moved")
+        page.wait_for_url(f"{base}/03-three.html#moved")
+        page.goto(f"{base}/02-two.html#links")
+        assert page.locator("h1").inner_text().startswith("Two")
+        # a page that has another name now
+        page.goto(f"{base}/09-gpu.html#moved", wait_until="commit")
+        page.wait_for_url(f"{base}/03-three.html#moved")
+
+
+def test_cached_results_follow_what_a_chapter_can_import(little):
+    assert little.said.count("Execution Successful") == 3
+    helpers = little.root / "helpers"
+    helpers.joinpath("doctor.py").write_text("a = 1\n")
+    helpers.joinpath("classroom", "grade.py").write_text("a = 1\n")
+    done = build(little.root)
+    assert done.returncode == 0, done.stderr
+    assert "Executing" not in done.stderr
+    helpers.joinpath("models.py").write_text("a = 1\n")
+    assert build(little.root).stderr.count("Execution Successful") == 3
+
+
+def test_cached_results_follow_the_photographs(tmp_path, monkeypatch):
+    monkeypatch.delenv("CIFAR10_IMAGES", raising=False)
+    without = execution.execution_key(tmp_path)
+    assert execution.execution_key(tmp_path) == without
+    monkeypatch.setenv("CIFAR10_IMAGES", "photographs.zip")
+    assert execution.execution_key(tmp_path) != without
+
+
+def test_no_chapter_reaches_what_the_cache_leaves_out():
+    for path in ROOT.joinpath("book").glob("*.ipynb"):
+        source = "\n".join(cell["source"] for cell in read_cells(path, "code"))
+        for name in execution.OUT_OF_REACH:
+            module = name.removesuffix(".py")
+            assert not re.search(
+                rf"helpers\.{module}\b|helpers import .*\b{module}\b", source
+            )
+
+
+def test_what_is_optional_ends_at_a_heading(tmp_path):
+    root = write_book(tmp_path)
+    cells = [text("# One\n\nA."), text("### B", "optional"), text("Not optional.")]
+    write_chapter(root / "book" / "01-one.ipynb", cells)
+    done = build(root)
+    assert done.returncode != 0
+    assert "no heading parts what is optional" in done.stderr
+
+
+def test_a_failing_cell_fails_the_build(tmp_path):
+    root = write_book(tmp_path)
+    cells = [text("# One\n\nA."), code("print(1 / (3 - 3))")]
+    write_chapter(root / "book" / "01-one.ipynb", cells)
+    done = build(root)
+    assert done.returncode != 0
+    assert "01-one.ipynb" in done.stderr
+    assert "ZeroDivisionError" in done.stderr
+    assert "print(1 / (3 - 3))" in done.stderr
+
+
+# Where the book is published ------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -27,11 +173,15 @@ GITHUB = "https://github.com/someone/a-book"
         ("git@github.com:someone/a-book.git", GITHUB),
         ("ssh://git@github.com:22/someone/a-book.git", GITHUB),
         ("git://github.com/someone/a-book", GITHUB),
+        ("ssh://git@ssh.github.com:443/someone/a-book.git", GITHUB),
+        ("https://github.com/someone/a-book.git?token=abc", GITHUB),
+        ("https://github.com/someone/a-book/#readme", GITHUB),
         ("http://localhost:3000/me/book.git", "http://localhost:3000/me/book"),
         (
             "git@git.example.org:group/sub/book",
             "https://git.example.org/group/sub/book",
         ),
+        ("git@unknown-alias:someone/a-book.git", ""),
         ("/srv/git/book.git", ""),
         ("../book", ""),
         ("file:///srv/git/book.git", ""),
@@ -43,11 +193,28 @@ def test_web_address(remote, address):
     assert repository.web_address(remote) == address
 
 
-def test_address_comes_from_the_environment_first(monkeypatch, tmp_path):
-    monkeypatch.setenv("BOOK_REPOSITORY_URL", GITHUB + ".git")
+@pytest.mark.parametrize("alias", ["github-work", "github.com-work"])
+def test_ssh_knows_what_an_alias_stands_for(alias, tmp_path, monkeypatch):
+    program = tmp_path / "ssh"
+    program.write_text(f"#!/bin/sh\n[ $3 = {alias} ] && echo hostname ssh.github.com\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert repository.web_address(f"git@{alias}:someone/a-book.git") == GITHUB
+    assert repository.web_address("git@nobody:someone/a-book.git") == ""
+
+
+def test_the_address_is_that_of_the_books_own_repository(tmp_path, monkeypatch):
+    if shutil.which("git") is None:
+        missing("git")
+    monkeypatch.delenv("BOOK_REPOSITORY_URL", raising=False)
+    inside = tmp_path / "unpacked"
+    inside.mkdir()
+    for command in (["init", "-q"], ["remote", "add", "origin", f"{GITHUB}.git"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
     assert repository.repository_address(tmp_path) == GITHUB
-    monkeypatch.delenv("BOOK_REPOSITORY_URL")
-    assert repository.repository_address(tmp_path) == ""
+    assert repository.repository_address(inside) == "", "a stranger's repository"
+    monkeypatch.setenv("BOOK_REPOSITORY_URL", "https://git.example.org/me/book.git")
+    assert repository.repository_address(inside) == "https://git.example.org/me/book"
 
 
 def test_only_github_has_a_colab_button():
@@ -68,58 +235,59 @@ def test_site_address(monkeypatch):
 
 @pytest.fixture
 def notebook(tmp_path):
-    text = "See [data](03-data.ipynb#shuffle) and [a logit](glossary.md#logit)."
-    cells = [{"cell_type": "markdown", "id": "a", "metadata": {}, "source": text}]
+    """A chapter with links."""
     path = tmp_path / "01-tensors.ipynb"
-    path.write_text(
-        json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    links = (
+        "[data](03-data.ipynb#shuffle), [GPU](glossary.md#GPU), [there](https://x.y)"
     )
+    write_chapter(path, [text(links)])
     return path
 
 
-@pytest.mark.parametrize("address", [GITHUB, "https://git.example.org/me/book"])
-def test_colab_copies_install_the_book(notebook, tmp_path, address):
-    folder = tmp_path / "colab"
-    repository.write_colab_copies([notebook], folder, address)
-    cells = json.loads((folder / notebook.name).read_text())["cells"]
-    note, install, keep, text = ("".join(cell["source"]) for cell in cells)
+def copied(notebook, folder, *places):
+    """Write the copies; return the cells of the one in a folder."""
+    repository.write_copies([notebook], notebook.parent, *places)
+    path = notebook.parent / folder / notebook.name
+    return [cell.source for cell in nbformat.read(path, as_version=4).cells]
+
+
+def test_a_copy_for_colab_installs_the_book(notebook):
+    note, install, keep, links = copied(notebook, "colab", GITHUB, "https://b.org/")
     assert "Drive" in note
-    assert f'"git+{address}"' in install
+    assert f'"git+{GITHUB}"' in install
     assert "GPU" in install
     assert "drive.mount" in keep
-    assert f"({address}/blob/HEAD/book/glossary.md#logit)" in text
-    assert "](03-data" not in text
+    colab = "https://colab.research.google.com/github/someone/a-book/blob/gh-pages"
+    assert f"({colab}/colab/03-data.ipynb#shuffle)" in links
+    assert "(https://b.org/book/glossary.html#gpu), [there](https://x.y)" in links
 
 
-def test_no_address_no_copies(notebook, tmp_path):
-    folder = tmp_path / "colab"
-    folder.mkdir()
-    repository.write_colab_copies([notebook], folder, "")
-    assert not folder.exists()
+@pytest.mark.parametrize(
+    ("places", "link"),
+    [
+        (("", ""), "glossary.md#GPU"),
+        (("", "https://b.org/"), "https://b.org/book/glossary.html#gpu"),
+        (("https://h/me/book", ""), "https://h/me/book/blob/HEAD/book/glossary.md#gpu"),
+    ],
+)
+def test_a_download_fetches_what_it_needs_or_says_what(notebook, places, link):
+    _, first, links = copied(notebook, "notebooks", *places)
+    assert f"[GPU]({link})" in links
+    if places[0]:
+        assert f'"git+{places[0]}"' in first
+        return
+    assert not notebook.with_name("colab").exists()
+    alone = [sys.executable, "-I", "-c", f"import sys; sys.path[:] = []\n{first}"]
+    said = subprocess.run(alone, capture_output=True, text=True).stderr
+    assert said.splitlines()[-1].startswith("ImportError: ")
+    assert "requirements.txt" in said
 
 
-def test_cache_key_follows_helpers_and_data(tmp_path, monkeypatch):
-    helper = tmp_path / "helpers" / "data" / "_loaders.py"
-    helper.parent.mkdir(parents=True)
-    helper.write_text("a = 1\n")
-    monkeypatch.delenv("CIFAR10_IMAGES", raising=False)
-    key = booksite.execution_key(tmp_path)
-    assert booksite.execution_key(tmp_path) == key
-    monkeypatch.setenv("CIFAR10_IMAGES", "photographs.zip")
-    with_photographs = booksite.execution_key(tmp_path)
-    monkeypatch.delenv("CIFAR10_IMAGES")
-    helper.write_text("a = 2\n")
-    assert len({key, with_photographs, booksite.execution_key(tmp_path)}) == 3
-
-
-def test_duration():
-    assert booksite.duration(0.2) == "1 s"
-    assert booksite.duration(89.6) == "90 s"
-    assert booksite.duration(100) == "2 min"
+# Formulas, tables, output ---------------------------------------------------------
 
 
 def test_a_bar_may_not_grow():
-    formula = pytest.importorskip("booksite_nodes").formula
+    formula = booksite_nodes.formula
     for norm in (r"\lVert x \rVert^2", r"\lvert x \rvert^2", r"\|x\|^2"):
         assert formula(norm).count('stretchy="false"') == 2
     assert 'display="block"' in formula("x", "block")
@@ -127,7 +295,6 @@ def test_a_bar_may_not_grow():
 
 @pytest.mark.parametrize(("corner", "headings"), [("", 2), ("name", 0)])
 def test_rows_without_a_heading_above_have_their_own(corner, headings):
-    core = pytest.importorskip("docutils.core")
     text = f"""
 .. list-table::
    :header-rows: 1
@@ -140,37 +307,35 @@ def test_rows_without_a_heading_above_have_their_own(corner, headings):
      - 2
 """
     tree = core.publish_doctree(text)
-    pytest.importorskip("booksite_nodes").name_rows(tree)
+    booksite_nodes.name_rows(tree)
     html = core.publish_from_doctree(tree, writer_name="html5").decode()
     body = html.partition("<tbody>")[2]
     assert body.count("<th") == headings
 
 
 def test_pieces_of_printed_text_are_joined():
-    nodes = pytest.importorskip("docutils.nodes")
     output = nodes.container()
-    for kind, text in [("stream", "5 |#\r10 |"), ("stream", "##\n"), ("stderr", "!\n")]:
-        output += nodes.literal_block(text, text, classes=["output", kind])
-    pytest.importorskip("booksite_nodes").join_streams(output)
+    for kind, piece in [
+        ("stream", "5 |#\r10 |"),
+        ("stream", "##\n"),
+        ("stderr", "!\n"),
+    ]:
+        output += nodes.literal_block(piece, piece, classes=["output", kind])
+    booksite_nodes.join_streams(output)
     assert [block.astext() for block in output] == ["10 |##\n", "!\n"]
 
 
+def test_faces_for_chinese_stand_behind_those_for_latin():
+    css = ROOT.joinpath("book", "_static", "book.css").read_text("utf-8")
+    stacks = re.findall(r"--(?:sans|serif): ([^;]+);", css.partition(":lang(zh)")[0])
+    assert len(stacks) == 2
+    for stack in stacks:
+        before, generic, after = re.split(r"\b(serif|sans-serif)(?=[,;])", stack)
+        assert "CJK" not in before
+        assert "CJK SC" in after
+
+
 # The front page ---------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("sentence", "chapters"),
-    [
-        ("You need Python: lists, functions, loops.", set()),
-        ("You need Chapter 1: shapes, and the line at its end.", {1}),
-        ("You need Chapter 1 and Chapter 2.", {1, 2}),
-        ("You need chapters 1 to 3: tensors, and 10 digits.", {1, 2, 3}),
-        ("You need chapters 2, 4 and 5.", {2, 4, 5}),
-        ("You need chapters 1 to 3, and chapter 8 for exhibit 4.", {1, 2, 3, 8}),
-    ],
-)
-def test_needed_chapters(sentence, chapters):
-    assert front.needed_chapters(sentence) == chapters
 
 
 NEEDS = {n: set(range(1, n)) for n in range(1, 8)} | {
@@ -193,8 +358,8 @@ def test_the_map_leaves_out_what_follows():
 def test_the_map_in_words():
     assert front.in_words(front.direct_needs(NEEDS)) == (
         "Chapters 1 to 6 build on each other, in this order. "
-        "Chapters 8 and 9 build on chapter 6. "
-        "Chapter 10 builds on chapters 8 and 9. Chapter 12 builds on chapter 8."
+        "Chapters 7 and 8 build on chapter 6. "
+        "Chapter 9 builds on chapters 7 and 8. Chapter 10 builds on chapter 7."
     )
 
 
@@ -252,58 +417,29 @@ def test_thumbnail_shows_the_drawing_without_the_writing():
     ],
 )
 def test_chinese_names(paragraph, names):
-    nodes = pytest.importorskip("docutils.nodes")
     assert search.chinese(nodes.paragraph("", paragraph)) == names
 
 
-def doctree(html_like):
-    """Make a page: nested sections from (title, children) pairs."""
-    nodes = pytest.importorskip("docutils.nodes")
-    title, *children = html_like
-    section = nodes.section(ids=[title.lower().replace(" ", "-")])
-    section += nodes.title("", title)
-    for child in children:
-        section += doctree(child) if isinstance(child, tuple) else child
-    return section
+@pytest.fixture
+def sections(little):
+    """Return what the search knows of the first chapter, by anchor."""
+    text = little.site.joinpath("searchindex.js").read_text("utf-8")
+    index = json.loads(text.removeprefix("const SEARCH_INDEX = ").rstrip(";\n"))
+    link, title, found = next(page for page in index if page[1] == "One")
+    assert link == "book/01-one.html"
+    return {anchor: (title, names, text) for anchor, title, names, text in found}
 
 
-def test_sections_hold_their_own_text_only():
-    nodes = pytest.importorskip("docutils.nodes")
-    solution = nodes.container(classes=["cell", "tag_solution"])
-    solution += nodes.literal_block("", "the_answer = 42")
-    output = nodes.literal_block("", "x" * 5_000, classes=["output", "stream"])
-    page = doctree(
-        (
-            "Top",
-            nodes.paragraph("", "Above all."),
-            ("Part one", nodes.paragraph("", "Below."), solution, output),
-        )
-    )
-    top, part = search.page_sections(page)
-    assert top == {"anchor": "top", "title": "Top", "names": [], "text": "Above all."}
-    assert part["anchor"] == "part-one"
-    assert part["text"].startswith("Below. xxx")
-    assert len(part["text"]) < 1_000
-    assert "42" not in part["text"]
+def test_the_search_knows_sections_by_their_own_text(sections):
+    title, names, text = sections["one"]
+    assert (title, names) == ("One", [])
+    assert text.startswith("About one.")
+    assert "word" not in text, "it stands in a section of this one"
+    assert "print(2)" in sections["strides-optional"][2]
+    assert "task" in sections["exercise-1-count"][2]
+    assert "forty_two" not in str(sections)
 
 
-def test_a_table_row_names_the_section_it_links_to():
-    nodes = pytest.importorskip("docutils.nodes")
-    row = nodes.row()
-    row += nodes.entry("", nodes.paragraph("", "loss is nan"))
-    link = nodes.reference("", "exhibit 1", refuri="#exhibit-1")
-    row += nodes.entry("", nodes.paragraph("", "", link))
-    page = doctree(("Museum", nodes.table("", row), ("Exhibit 1",), ("Exhibit 2",)))
-    _, first, second = search.page_sections(page)
-    assert first["names"] == ["loss is nan"]
-    assert second["names"] == []
-
-
-def test_search_index_is_a_script(tmp_path):
-    path = tmp_path / "searchindex.js"
-    section = {"anchor": "a", "title": "卷积 </script>", "names": ["n"], "text": "t"}
-    page = {"link": "book/a.html", "title": "A", "sections": [section]}
-    search.write_search_index([page], path)
-    text = path.read_text("utf-8")
-    found = json.loads(text.removeprefix("const SEARCH_INDEX = ").rstrip(";\n"))
-    assert found == [["book/a.html", "A", [["a", "卷积 </script>", ["n"], "t"]]]]
+def test_a_table_row_names_the_section_that_it_links_to(sections):
+    assert sections["strides-optional"][1] == ["the loss is nan"]
+    assert sections["gpu-first"][1] == ["显卡"]

@@ -1,12 +1,11 @@
-"""A Colab copy, executed in an environment that has what Colab has.
+"""The notebooks that readers take away, run where the book is not.
 
 A fresh virtual environment gets links to the packages that Colab brings and to
-those that pyproject.toml declares, and to nothing else. The copy's own first cell
+those that pyproject.toml declares, and to nothing else. A copy's own first cell
 installs the book into it, from a repository made of this working tree.
 """
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,15 +15,16 @@ import venv
 from importlib import metadata
 from pathlib import Path
 
+import nbclient
 import nbformat
 import pytest
 from book_files import ROOT
 from browser import missing
+from packaging import requirements
 
 sys.path.append(str(ROOT / "book" / "_ext"))
-repository = pytest.importorskip("booksite_repository")
-requirements = pytest.importorskip("packaging.requirements")
-nbclient = pytest.importorskip("nbclient")
+
+import booksite_repository as repository
 
 CHAPTER = "01-tensors"
 IN_COLAB = ["torch", "torchvision", "matplotlib", "numpy", "ipywidgets", "ipykernel"]
@@ -96,57 +96,63 @@ def remote(tmp_path):
     return folder.as_uri()
 
 
-def execute(notebook, python, folder, monkeypatch):
-    """Execute a notebook with another environment's kernel, in an empty folder."""
-    kernel = folder / "jupyter" / "kernels" / "colab"
+@pytest.fixture
+def run(colab, tmp_path, monkeypatch):
+    """Return what executes a notebook in that environment, in an empty folder."""
+    kernel = tmp_path / "jupyter" / "kernels" / "colab"
     kernel.mkdir(parents=True)
-    command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    command = [str(colab), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     kernel.joinpath("kernel.json").write_text(
         json.dumps({"argv": command, "display_name": "Colab", "language": "python"})
     )
     monkeypatch.setenv("JUPYTER_PATH", str(kernel.parents[1]))
-    monkeypatch.setenv("PYTORCH_BY_HAND_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("PYTORCH_BY_HAND_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONNOUSERSITE", "1")
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    empty = folder / "content"
+    empty = tmp_path / "content"
     empty.mkdir()
-    client = nbclient.NotebookClient(
-        notebook,
-        timeout=600,
-        kernel_name="colab",
-        resources={"metadata": {"path": str(empty)}},
-    )
-    return client.execute(), empty
+
+    def execute(notebook):
+        client = nbclient.NotebookClient(
+            notebook,
+            timeout=600,
+            kernel_name="colab",
+            resources={"metadata": {"path": str(empty)}},
+        )
+        try:
+            return client.execute(), empty
+        except nbclient.exceptions.CellExecutionError as error:
+            lost = r"(?i)could not find a version .* setuptools|no matching"
+            if re.search(lost, str(error)):
+                missing("a package index")
+            raise
+
+    return execute
 
 
 def printed(cell):
     return "".join(output.get("text", "") for output in cell.outputs)
 
 
-def test_a_copy_runs_from_its_first_cell_to_its_last(
-    colab, remote, tmp_path, monkeypatch
-):
-    here = subprocess.run(
-        [colab, "-c", "import torch, helpers"],
-        cwd=tmp_path,
-        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-        capture_output=True,
-        text=True,
-    )
-    assert "No module named 'helpers'" in here.stderr, "torch is there, the book not"
-
-    folder = tmp_path / "copies"
+def test_copies_bring_the_book(run, remote, tmp_path):
     source = ROOT / "book" / f"{CHAPTER}.ipynb"
-    repository.write_colab_copies([source], folder, remote)
-    copy = nbformat.read(folder / source.name, as_version=4)
-    try:
-        done, place = execute(copy, colab, tmp_path, monkeypatch)
-    except nbclient.exceptions.CellExecutionError as error:
-        if re.search(
-            r"(?i)could not find a version .* setuptools|no matching", str(error)
-        ):
-            missing("a package index")
-        raise
+    repository.write_copies([source], tmp_path, remote, "")
+
+    def copy(folder):
+        return nbformat.read(tmp_path / folder / source.name, as_version=4)
+
+    ask = nbformat.v4.new_code_cell("import helpers; print(helpers.__file__)")
+    alone = copy("notebooks")
+    alone.cells[:] = [ask]
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match="helpers"):
+        run(alone)
+
+    download = copy("notebooks")
+    download.cells[2:] = [ask]
+    done, _ = run(download)
+    assert "site-packages" in printed(done.cells[-1])
+
+    done, place = run(copy("colab"))
     install, keep = (cell for cell in done.cells[:3] if cell.cell_type == "code")
     assert "GPU" in printed(install)
     assert str(place / "checkpoints") in printed(keep)

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from helpers import data
 from helpers.data._digit import _stroke_width
-from helpers.train import trained_model
+from helpers.pretrained import trained_model
 
 # Strokes through points of a field 10 wide and 10 high.
 STROKES = {

@@ -4,6 +4,7 @@ It is tested in the built site, as in test_site.py, in a real browser.
 """
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -17,9 +18,10 @@ import torch
 from book_files import ROOT
 from browser import axe_violations, chromium, missing, served, visits
 
-from helpers import data
+from helpers import data, training
 from helpers.models import DropoutNet
-from helpers.train import trained_model
+from helpers.pretrained import trained_model
+from helpers.training import fit
 
 sys.path.append(str(ROOT / "book" / "_ext"))
 booksite_draw = pytest.importorskip("booksite_draw")
@@ -95,10 +97,38 @@ def test_samples_are_test_digits(network):
     assert 100 < network["num_misread"] < 400
 
 
+def test_earlier_states_are_on_the_way_of_the_trained_network(monkeypatch):
+    """The first steps' losses are those of its training: the same digits, in order."""
+    losses = []
+
+    def fit_some(*arguments):
+        """Fit as it is, but leave after the 30th step."""
+        after_step = arguments[-1]
+
+        def keep(loss, *counts):
+            losses.append(loss)
+            after_step(loss, *counts)
+            if len(losses) == 30:
+                raise StopIteration
+
+        with contextlib.suppress(StopIteration):
+            fit(*arguments[:-1], keep)
+
+    monkeypatch.setattr(training, "fit", fit_some)
+    states = booksite_draw.earlier_states("dropout")
+    assert list(states) == ["0", "30"]
+    _, history = trained_model("dropout")
+    expected = [row["loss"] for row in history["steps"][:30]]
+    assert losses == pytest.approx(expected, rel=1e-4)
+    model = DropoutNet()
+    model.load_state_dict(state_dict({"weights": states["30"]}))
+
+
 @pytest.fixture
 def app(tmp_path, monkeypatch):
     """What `write_network` uses of a Sphinx application with one page that draws."""
     monkeypatch.setattr(booksite_draw, "network_script", lambda: "const NETWORK = 1;\n")
+    monkeypatch.setattr(booksite_draw, "more_script", lambda: "const MORE = 1;\n")
     return SimpleNamespace(
         builder=SimpleNamespace(name="html"),
         config=SimpleNamespace(nb_execution_cache_path="cache/a1b2"),
@@ -221,7 +251,7 @@ def test_logits_equal_those_of_pytorch(page):
             const state = load_state_dict(NETWORK.weights);
             return digits.map((levels) => {
                 const pixels = Float32Array.from(levels, (level) => level / 255);
-                const image = tensor([1, 28, 28], pixels);
+                const image = tensor([1, 1, 28, 28], pixels);
                 const { mean, std } = NETWORK;
                 return [...forward(state, normalize(image, mean, std)).logits.values];
             });
@@ -392,6 +422,42 @@ def test_drawing_takes_the_place_of_a_sample(page):
     expect_verdict(page, "The network says 1, ")
     assert page.locator("input[name=sample]:checked").count() == 0
     assert "Test digit" not in page.locator("#verdict").inner_text()
+
+
+def pull(page, stop):
+    """Pull the slider over the training to a stop."""
+    page.locator("#stop").evaluate(
+        """(slider, stop) => {
+            slider.value = stop;
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+        }""",
+        stop,
+    )
+
+
+def test_back_to_the_beginning_of_training(page):
+    page.check("input[name=sample] >> nth=3")
+    expect_verdict(page, "The network says 3, over 99")
+    pull(page, 0)
+    expect_verdict(page, "After 0 steps of training.")
+    shares = page.locator("#probabilities td:last-child").all_inner_texts()
+    assert all(4 <= int(re.search(r"\d+", text)[0]) <= 20 for text in shares)
+    pull(page, len(booksite_draw.STOPS) - 1)
+    expect_verdict(page, "After 860 steps of training.")
+    assert said(page) == "3"
+    pull(page, len(booksite_draw.STOPS))
+    expect_verdict(page, "The network says 3, over 99")
+    assert "steps" not in page.locator("#verdict").inner_text()
+
+
+def test_the_wrong_ones_are_misread(page):
+    cases = page.locator(".wrong li")
+    assert cases.count() >= 3
+    for case in cases.all():
+        meant, read = re.findall(r"\d", case.inner_text())
+        case.locator("button").click()
+        expect_verdict(page, f"The network says {read}, ")
+        assert meant != read
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

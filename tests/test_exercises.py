@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+import re
 import subprocess
 import sys
 
@@ -14,13 +15,13 @@ from book_files import ROOT
 from torch import nn
 
 from helpers import exercises
-from helpers.exercises import EXERCISES, Result, check, hint, solution
+from helpers.exercises import Result, check, find, hint, names, solution
 from helpers.exercises._answers import describe, is_empty
 from helpers.exercises._registry import Exercise, Wrong
 from helpers.exercises._run import judge
 
 MIME_TYPE = "application/vnd.pytorch-by-hand.check+json"
-EVERY_EXERCISE = sorted(EXERCISES)
+EVERY_EXERCISE = names()
 
 
 class Hostile:
@@ -111,11 +112,39 @@ def test_interrupting_the_kernel_still_works():
         check("01.2", waits)
 
 
-@pytest.mark.parametrize("name", ["01.9", "1.1", "", 1.1, None])
-def test_unknown_exercises(name):
-    for function in (lambda n: check(n, 1), hint, solution):
-        with pytest.raises(ValueError, match="There are: 01.1, 01.2"):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("01.9", "there is no exercise 01.9. The chapter has 01.1, 01.2, 01.3, 01.4"),
+        ("1.1", 'there is no exercise 1.1. They are written as "01.1"'),
+        ("", "the chapters are 01 to 1"),
+        ("a text that was the answer, " * 9, "there is no exercise of this name"),
+        (10.1, 'write the exercise as text: "10.1", not 10.1'),
+        (1.1, 'write the exercise as text: "01.1"'),
+        (None, "the name of the exercise comes first"),
+        (torch.zeros(100, 100), "this is of the type Tensor"),
+    ],
+    ids=lambda value: str(value)[:9],
+)
+def test_unknown_exercises(name, told):
+    for function in (lambda n: check(n, "01.1"), hint, solution):
+        with pytest.raises(ValueError, match=re.escape(told)) as error:
             function(name)
+        assert len(str(error.value)) < 150, "a whole answer is not printed"
+
+
+def test_only_the_chapter_that_is_asked_for_is_imported():
+    code = """
+import sys
+from helpers.exercises import check, names
+def loaded():
+    return [n for n in sys.modules if n.startswith("helpers.exercises.chapter")]
+assert not loaded()
+check("02.1", None)
+assert loaded() == ["helpers.exercises.chapter02"]
+assert {name[:2] for name in names()} == {name[-2:] for name in loaded()}
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_a_result_cannot_be_changed():
@@ -267,7 +296,7 @@ def hinted(capsys, *arguments):
 
 def test_hints_come_one_at_a_time(capsys, monkeypatch):
     monkeypatch.setattr(exercises._hints, "_given", {})
-    hints = EXERCISES["01.1"].hints
+    hints = find("01.1").hints
     for number, text in enumerate(hints, start=1):
         expected = f"Hint {number} of {len(hints)}: {text}\n"
         assert hinted(capsys, "01.1") == expected
@@ -285,7 +314,7 @@ def test_hints_that_are_not_there(number):
 
 @pytest.mark.parametrize("name", EVERY_EXERCISE)
 def test_every_exercise_has_two_hints_or_more(name):
-    hints = EXERCISES[name].hints
+    hints = find(name).hints
     assert len(hints) >= 2
     assert len(set(hints)) == len(hints)
 

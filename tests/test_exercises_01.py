@@ -111,6 +111,7 @@ WRONG = {
         (SHAPES | {"images[:, :, ::4]": (12, 1, 28, 7)}, "another size on axis 2, 3"),
         (SHAPES | {"images[:, 0]": None}, "no answer yet for 'images[:, 0]'"),
         (SHAPES | {"images[:, 0]": 12}, "not 12"),
+        (SHAPES | {"images[:, 0]": (12,)}, "(12,) has 1 axis;"),
         ([1, 2], "should be a dictionary"),
         (SHAPES | {"images[:, 0]": "(12, 28, 28)"}, "not the text '(12, 28, 28)'"),
         (
@@ -164,6 +165,10 @@ WRONG = {
         (
             lambda new, known, labels: labels[torch.cdist(new, known).argmax(dim=1)],
             "*farthest*",
+        ),
+        (
+            lambda new, known, labels: labels[torch.cdist(new, known, 1).argmin(1)],
+            "*absolute*",
         ),
         (
             lambda new, known, labels: torch.cdist(new, known),

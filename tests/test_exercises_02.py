@@ -33,10 +33,12 @@ def border_by_search(x):
     small, large = 0.0, 10.0
     for _ in range(30):
         lr = (small + large) / 2
-        error = 1.0
+        slope = intercept = 1.0
         for _ in range(50):
-            error -= lr * (2 * error * x**2).mean().item()
-        small, large = (lr, large) if abs(error) < 1 else (small, lr)
+            slope -= lr * (2 * slope * x**2).mean().item()
+            intercept -= lr * 2 * intercept
+        settles = max(abs(slope), abs(intercept)) < 1
+        small, large = (lr, large) if settles else (small, lr)
     return small
 
 
@@ -105,6 +107,18 @@ def find_with_adam(images, results):
     return layer.weight
 
 
+SECRET = torch.randn(1, 1, 3, 3)
+
+
+def find_without_forgetting(images, results):
+    found = torch.zeros(1, 1, 3, 3, requires_grad=True)
+    for _ in range(400):
+        F.mse_loss(F.conv2d(images, found), results).backward()
+        with torch.no_grad():
+            found -= 0.8 * found.grad
+    return found
+
+
 def find_nothing(images, results):
     return torch.zeros(1, 1, 3, 3)
 
@@ -122,10 +136,10 @@ def convolve_by_three(image, kernel):
 
 RIGHT = {
     "02.1": [
-        lambda x: 1 / (x**2).mean(),
-        lambda x: float(1 / np.square(x.numpy()).mean()),
+        lambda x: min(1, 1 / (x**2).mean()),
+        lambda x: float(1 / max(1.0, np.square(x.numpy()).mean())),
         border_by_search,
-        lambda x: x.numel() / (x @ x),
+        lambda x: (x.numel() / (x @ x)).clamp(max=1),
     ],
     "02.2": [
         SLOPES,
@@ -142,6 +156,7 @@ RIGHT = {
 }
 WRONG = {
     "02.1": [
+        (lambda x: 1 / (x**2).mean(), "the intercept explodes before"),
         (lambda x: 0.75, "is the border for the inputs of section 1"),
         (lambda x: 0.5 / (x**2).mean(), "one step takes the slope to its place"),
         (lambda x: 2 / (x**2).mean(), "At the border this is -1"),
@@ -182,7 +197,9 @@ WRONG = {
         (lambda i, r: torch.zeros(5, 5), "should have the shape (1, 1, 3, 3)"),
         (lambda i, r: find(i, r).transpose(2, 3), "rows and columns swapped"),
         (lambda i, r: find(i, r, steps=200), "It gets closer"),
-        (find_nothing, "does your function use the images"),
+        (find_nothing, "Does your function use the images"),
+        (lambda i, r: SECRET, "Does your function use the images"),
+        (find_without_forgetting, "is the old gradient forgotten before each"),
         (lambda i, r: nn.Conv2d(1, 1, 3), "should be a tensor, but is a Conv2d"),
     ],
 }

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from exercise_cases import of_chapter
@@ -31,7 +32,7 @@ def compare_with_std(first, last):
 
 def compare_pooled(first, last):
     """Both halves together give p: the other usual formula, not asked for."""
-    return compare(first, last)[0], 0.5
+    return compare(first, last)[0], 0.3
 
 
 def compare_with_one_share(first, last):
@@ -47,6 +48,27 @@ def compare_by_drawing(first, last):
         chosen = torch.randint(len(half), (8_000, len(half)))
         means.append(half.float()[chosen].mean(dim=1))
     return last.float().mean() - first.float().mean(), (means[1] - means[0]).std()
+
+
+def compare_wrongly(make):
+    """Return an answer whose standard error is a mistake, made of p, n, q, m."""
+
+    def answer(first, last):
+        p, q = first.float().mean().item(), last.float().mean().item()
+        return q - p, make(p, len(first), q, len(last))
+
+    return answer
+
+
+def measure_first_batch(model, loader):
+    images, labels = next(iter(loader))
+    return (model(images).argmax(dim=1) == labels).float().mean()
+
+
+def measure_some_batches(model, loader):
+    pairs = [next(pair) for pair in [iter(loader)] for _ in range(4)]
+    right = [(model(i).argmax(dim=1) == k).float() for i, k in pairs]
+    return torch.cat(right).mean()
 
 
 def measure_last_batch(model, loader):
@@ -104,6 +126,30 @@ def curve_in_numpy(confidence, correct, thresholds):
     return sure.mean(axis=1), (sure * correct.numpy()).sum(axis=1) / sure.sum(axis=1)
 
 
+def precision_recall(matrix):
+    right = matrix.diagonal()
+    return right / matrix.sum(dim=0), right / matrix.sum(dim=1)
+
+
+def precision_recall_in_loops(matrix):
+    table = matrix.tolist()
+    columns = list(zip(*table, strict=True))
+    return (
+        [columns[c][c] / sum(columns[c]) for c in range(len(table))],
+        [table[c][c] / sum(table[c]) for c in range(len(table))],
+    )
+
+
+def precision_recall_in_numpy(matrix):
+    counts = matrix.numpy()
+    return np.stack([np.diag(counts) / counts.sum(axis=axis) for axis in (0, 1)])
+
+
+def precision_recall_of_all(matrix):
+    right = matrix.diagonal()
+    return right / matrix.sum(), right / matrix.sum(dim=1)
+
+
 def curve_of_the_refused(confidence, correct, thresholds):
     kept = [confidence < t for t in thresholds]
     shares = [k.float().mean().item() for k in kept]
@@ -114,6 +160,7 @@ RIGHT = {
     "06.1": [compare, compare_with_std, compare_by_drawing],
     "06.2": [measure, measure_by_evaluate, measure_in_lists],
     "06.3": [curve, curve_as_table, curve_in_numpy],
+    "06.4": [precision_recall, precision_recall_in_loops, precision_recall_in_numpy],
 }
 WRONG = {
     "06.1": [
@@ -129,15 +176,31 @@ WRONG = {
             lambda a, b: (compare(a, b)[0], compare(b, b)[1] / 2**0.5),
             "standard error of the last alone",
         ),
+        (lambda a, b: (abs(compare(a, b)[0]), compare(a, b)[1]), "is negative"),
+        (lambda a, b: (compare(a, b)[0], 2 * compare(a, b)[1]), "asked for is one"),
+        (
+            compare_wrongly(
+                lambda p, n, q, m: ((p * (1 - p) + q * (1 - q)) / n) ** 0.5
+            ),
+            "divided by the number of the first",
+        ),
+        (
+            compare_wrongly(
+                lambda p, n, q, m: ((p * (1 - p) + q * (1 - q)) / m) ** 0.5
+            ),
+            "divided by the number of the last",
+        ),
     ],
     "06.2": [
         (measure_in_two_passes, "goes through the loader 2 times"),
-        (measure_by_batches, "is it a mean over the batches"),
+        (measure_by_batches, "Is it a mean over the batches"),
         (lambda m, loader: 100 * measure(m, loader), "not in percent"),
         (lambda m, loader: 205 * measure(m, loader), "Divide by all digits"),
-        (lambda m, loader: 0.1, "Yours is 10.00%"),
-        (measure_last_batch, "in batches of 20 and one of 5"),
-        (measure_full_batches, "Count, then divide once"),
+        (lambda m, loader: 175 / 205, "never goes through the loader"),
+        (measure_last_batch, "last batch alone"),
+        (measure_first_batch, "took 1 of the 11 batches"),
+        (measure_some_batches, "took 4 of the 11 batches"),
+        (measure_full_batches, "holds 5 digits, not 20"),
         (lambda m, loader: (measure(m, loader), 0.1), "should be a number"),
     ],
     "06.3": [
@@ -161,10 +224,25 @@ WRONG = {
             "should be 2 values, but has 5",
         ),
     ],
+    "06.4": [
+        (lambda m: precision_recall(m)[::-1], "Return the precisions first"),
+        (lambda m: precision_recall(m.T), "Return the precisions first"),
+        (lambda m: [100 * part for part in precision_recall(m)], "not percent"),
+        (precision_recall_of_all, "sum of each *column*"),
+        (lambda m: [precision_recall(m)[1]] * 2, "Your precisions are recalls"),
+        (lambda m: [precision_recall(m)[0]] * 2, "Your recalls are precisions"),
+        (lambda m: precision_recall(m)[0], "should be 2 values"),
+        (
+            lambda m: [part.mean() for part in precision_recall(m)],
+            "should have the shape",
+        ),
+        (lambda m: precision_recall(m + 1), "The precision of class"),
+    ],
 }
 EMPTY = {
     "06.1": [stub],
     "06.2": [stub],
     "06.3": [stub],
+    "06.4": [stub],
 }
 test_right, test_wrong, test_empty, test_all = of_chapter("06", RIGHT, WRONG, EMPTY)

@@ -1,8 +1,12 @@
 """Answers to the exercises of chapter 7."""
 
+import random
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from exercise_cases import of_chapter
+from PIL import Image
 
 from helpers import data
 
@@ -60,8 +64,65 @@ def read_unprepared(gray):
     )
 
 
+def scale(ink, longest=max, rounded=round):
+    factor = 20 / longest(ink.shape)
+    size = [max(1, rounded(side * factor)) for side in ink.shape]
+    return F.interpolate(ink[None, None], size, mode="area")[0, 0]
+
+
+def scale_with_pillow(ink):
+    factor = 20 / max(ink.shape)
+    height, width = (max(1, round(side * factor)) for side in ink.shape)
+    picture = Image.fromarray(ink.numpy())
+    return np.asarray(picture.resize((width, height), Image.Resampling.BOX))
+
+
+def moved_in_a_loop(images, most):
+    moved = []
+    for image in images:
+        right, down = torch.randint(-most, most + 1, (2,)).tolist()
+        moved.append(image.roll((down, right), (1, 2)))
+    return torch.stack(moved)
+
+
+def moved_by_indexing(images, most, same_both_ways=False):
+    padded = F.pad(images, (most, most, most, most))[:, 0]
+    places = torch.randint(2 * most + 1, (2, len(images), 1))
+    if same_both_ways:
+        places[1] = places[0]
+    rows, columns = places + torch.arange(28)
+    numbers = torch.arange(len(images))[:, None, None]
+    return padded[numbers, rows[:, :, None], columns[:, None, :]][:, None]
+
+
+def moved_together(images, most):
+    return images.roll(most, 3)
+
+
+def moved_one_way(images, most):
+    return torch.stack([i.roll(random.randint(0, most), 2) for i in images])
+
+
+def turned(images, most):
+    return torch.stack([i.rot90(k % 4, (1, 2)) for k, i in enumerate(images)])
+
+
+def answers(probabilities, threshold):
+    tops, classes = probabilities.max(dim=1)
+    classes[tops < threshold] = -1
+    return classes
+
+
+def answers_in_a_list(probabilities, threshold):
+    rows = probabilities.tolist()
+    return [r.index(max(r)) if max(r) >= threshold else -1 for r in rows]
+
+
 RIGHT = {
     "07.1": [read, Reader()],
+    "07.2": [scale, scale_with_pillow],
+    "07.3": [moved_in_a_loop, moved_by_indexing],
+    "07.4": [answers, answers_in_a_list],
 }
 WRONG = {
     "07.1": [
@@ -74,8 +135,27 @@ WRONG = {
         (read_bright, "Of a picture with 4 digits, it reads"),
         (lambda gray: int(read(gray) or 0), 'should return a text such as "2026"'),
     ],
+    "07.2": [
+        (lambda ink: torch.zeros(20, 20), "it is still stretched"),
+        (lambda ink: scale(ink).T, "height and width are swapped"),
+        (lambda ink: scale(ink, min), "the *shorter* side is 20"),
+        (lambda ink: scale(ink, lambda s: 1.2 * max(s)), "the shape should be"),
+        (lambda ink: 0 * scale(ink), "the mean of the ink"),
+    ],
+    "07.3": [
+        (moved_together, "all digits are moved by the same"),
+        (moved_one_way, "the shifts right or left are [0, 1"),
+        (turned, "is more than moved"),
+        (lambda i, most: moved_in_a_loop(i, most + 2), "a digit is moved by"),
+        (lambda i, most: moved_by_indexing(i, most, True), "as far down as"),
+        (lambda i, most: i, "moved by the same (0, 0)"),
+    ],
+    "07.4": [
+        (lambda p, t: p.argmax(dim=1), "No answer is refused"),
+        (lambda p, t: torch.where(p.max(1)[0] < t, p.argmax(1), -1), "where the net"),
+        (lambda p, t: answers(p, 0.5), "the answer should be"),
+        (lambda p, t: p.max(dim=1)[0], "the answer should be"),
+    ],
 }
-EMPTY = {
-    "07.1": [stub],
-}
+EMPTY = {"07.1": [stub], "07.2": [stub], "07.3": [stub], "07.4": [stub]}
 test_right, test_wrong, test_empty, test_all = of_chapter("07", RIGHT, WRONG, EMPTY)

@@ -14,7 +14,7 @@ from torch.utils.data import TensorDataset
 from helpers import data
 from helpers.device import choose_device
 from helpers.evaluation import evaluate
-from helpers.exercises import chapter08
+from helpers.exercises import chapter09
 
 DEVICE = choose_device()
 
@@ -213,7 +213,7 @@ def test_what_training_mode_does_to_sorted_pictures():
     """Without evaluation mode it is far off, however large the batches."""
     answers = torch.randint(5, (220,)).sort().values
     for size in (20, 100, 1_000):
-        model = chapter08._Colors()
+        model = chapter09._Colors()
         images = model.draw(answers)
         parts = [model.train()(part).argmax(dim=1) for part in images.split(size)]
         assert (torch.cat(parts) == answers).float().mean() < 0.75, size

@@ -210,10 +210,24 @@ class Stub:
     """Your code: __init__(dataset, batch_size, device), __len__, __iter__."""
 
 
+def finish(writes, computes):
+    written = free = 0.0
+    for write, compute in zip(writes, computes, strict=True):
+        written += write
+        free = max(written, free) + compute
+    return free
+
+
+def finish_by_the_last_wait(writes, computes):
+    """The GPU works without a gap after the order that it waited for last."""
+    return max(sum(writes[: k + 1]) + sum(computes[k:]) for k in range(len(writes)))
+
+
 RIGHT = {
     "10.1": [seconds, seconds_of_a_line, seconds_solved],
     "10.3": [gather, Gathering(), gather_by_shares],
     "10.2": [Batches, batches, batches_of_a_loader],
+    "10.4": [finish, finish_by_the_last_wait],
 }
 WRONG = {
     "10.1": [
@@ -255,10 +269,17 @@ WRONG = {
         (ImagesOnly, "a batch"),
         (torch.zeros(3), "should be a function"),
     ],
+    "10.4": [
+        (lambda w, c: sum(w) + sum(c), "waits for the GPU after every order"),
+        (lambda w, c: max(sum(w), sum(c)), "Nearly"),
+        (lambda w, c: sum(c), "the GPU is done after"),
+        (lambda w, c: [finish(w, c)] * 2, "should be a number"),
+    ],
 }
 EMPTY = {
     "10.1": [stub],
     "10.3": [stub],
     "10.2": [Stub],
+    "10.4": [stub],
 }
 test_right, test_wrong, test_empty, test_all = of_chapter("10", RIGHT, WRONG, EMPTY)

@@ -1,9 +1,11 @@
 """Answers to the exercises of chapter 11."""
 
+import math
+
 import numpy as np
 import torch
 from exercise_cases import of_chapter
-from torch.utils.data import DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler
 
 
 def stub(*arguments):
@@ -33,6 +35,27 @@ def share_with_a_rest(n, k, rank):
     return range(rank * each, n if rank == k - 1 else (rank + 1) * each)
 
 
+def steps(num_examples, batch_size, num_processes, num_epochs):
+    return num_epochs * math.ceil(num_examples / (batch_size * num_processes))
+
+
+def steps_of_a_sampler(num_examples, batch_size, num_processes, num_epochs):
+    sampler = DistributedSampler(range(num_examples), num_processes, rank=0)
+    return num_epochs * len(DataLoader(list(sampler), batch_size))
+
+
+def gradient(gradients, counts):
+    shares = torch.tensor(counts) / sum(counts)
+    return (torch.stack(gradients) * shares.view(-1, 1, 1)).sum(dim=0)
+
+
+def gradient_in_a_loop(gradients, counts):
+    total = torch.zeros_like(gradients[0])
+    for part, count in zip(gradients, counts, strict=True):
+        total += part * count
+    return (total / sum(counts)).numpy()
+
+
 RIGHT = {
     "11.1": [
         share,
@@ -40,6 +63,12 @@ RIGHT = {
         share_by_remainder,
         lambda n, k, rank: np.arange(n)[rank::k],
         lambda n, k, rank: set(range(n)[rank::k]),
+    ],
+    "11.2": [steps, steps_of_a_sampler],
+    "11.3": [gradient, gradient_in_a_loop],
+    "11.4": [
+        lambda before, after: min(after) > max(before),
+        lambda before, after: all(a > b for a in after for b in before),
     ],
 }
 WRONG = {
@@ -52,8 +81,24 @@ WRONG = {
         (lambda n, k, rank: range(rank + 1, n + 1, k), "holds 10"),
         (lambda n, k, rank: len(range(rank, n, k)), "should return indices"),
     ],
+    "11.2": [
+        (lambda n, b, p, e: n // (b * p) * e, "The last batch of an epoch"),
+        (lambda n, b, p, e: math.ceil(n / b) * e, "every process takes a batch"),
+        (lambda n, b, p, e: math.ceil(n / (b * p)), "the steps of one epoch"),
+        (lambda n, b, p, e: "64", "should be a number"),
+    ],
+    "11.3": [
+        (lambda g, n: torch.stack(g).mean(dim=0), "the plain mean"),
+        (lambda g, n: torch.stack(g).sum(dim=0), "not divided"),
+        (lambda g, n: g[0], "should be"),
+        (lambda g, n: gradient(g, n).sum(dim=0), "should have the shape (3, 5)"),
+    ],
+    "11.4": [
+        (lambda b, a: sum(a) > sum(b), "some runs with the change are worse"),
+        (lambda b, a: max(a) > max(b), "some runs with the change are worse"),
+        (lambda b, a: False, "it should say True"),
+        (lambda b, a: min(a) - max(b), "should return True or False"),
+    ],
 }
-EMPTY = {
-    "11.1": [stub],
-}
+EMPTY = {"11.1": [stub], "11.2": [stub], "11.3": [stub], "11.4": [stub]}
 test_right, test_wrong, test_empty, test_all = of_chapter("11", RIGHT, WRONG, EMPTY)

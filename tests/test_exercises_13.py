@@ -1,7 +1,6 @@
 """Answers to the exercises of chapter 13."""
 
 import copy
-import json
 import statistics
 from functools import cache
 
@@ -11,11 +10,10 @@ import torch.nn.functional as F
 from exercise_cases import Later, of_chapter
 from torch.utils.data import Subset, TensorDataset
 
-from helpers import data, models
+from helpers import data, models, records
 from helpers.device import environment
 from helpers.evaluation import evaluate
-from helpers.exercises import chapter11, check
-from helpers.reproduce import RESULTS
+from helpers.exercises import chapter13, check
 from helpers.training import train_one_epoch
 
 CPU = torch.device("cpu")
@@ -305,10 +303,11 @@ test_right, test_wrong, test_empty, test_all = of_chapter("13", RIGHT, WRONG, EM
 
 
 def test_made_up_records_have_the_parts_of_real_ones():
-    made_up = chapter11._made_up_record()
+    made_up = chapter13._made_up_record()
     run = made_up["runs"][0]
-    for path in RESULTS.glob("tutorial-*.json"):
-        real = json.loads(path.read_text())
+    tutorials = [name for name in records.names() if name.startswith("tutorial-")]
+    assert len(tutorials) == 6
+    for real in map(records.read, tutorials):
         assert set(real["runs"][0]) <= set(run)
         assert set(real["runs"][0]["epochs"][-1]) <= set(run["epochs"][-1])
         assert set(made_up) <= set(real)

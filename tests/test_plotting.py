@@ -84,12 +84,15 @@ def test_history_is_drawn_against_examples():
             },
         ],
     }
-    loss_ax, accuracy_ax = plotting.plot_history(history).axes
+    early = {"examples": 64, "validation_loss": 1.6, "validation_accuracy": 0.3}
+    loss_ax, accuracy_ax = plotting.plot_history(history, [early]).axes
     steps, validation = loss_ax.lines
     assert steps.get_xydata().tolist() == [[64, 2.0], [128, 1.5]]
-    assert validation.get_xydata().tolist() == [[0, 2.3], [128, 1.2]]
+    assert validation.get_xydata().tolist() == [[0, 2.3], [64, 1.6], [128, 1.2]]
     trained, validation = accuracy_ax.lines
     assert trained.get_xydata().tolist() == [[128, 0.4]]
+    assert validation.get_xydata().tolist() == [[0, 0.1], [64, 0.3], [128, 0.6]]
+    _, validation = plotting.plot_history(history).axes[1].lines
     assert validation.get_xydata().tolist() == [[0, 0.1], [128, 0.6]]
 
 

@@ -1,54 +1,20 @@
 """Spelling, links, paths and commands in all that people read."""
 
 import importlib.util
-import json
-import os
 import re
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from book_files import NOTEBOOKS, ROOT, read_cells
-from docutils.nodes import make_id
 from markdown_it import MarkdownIt
 
 TOP = sorted(ROOT.glob("*.md"))
 PAGES = TOP + sorted((ROOT / "book").glob("*.md")) + NOTEBOOKS
-SPELLED = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "LICENSE"]
-SPELLED += ["pyproject.toml", "requirements.txt", "_config.yml", "_toc.yml"]
-SPELLED += ["book", "helpers", "tests", ".ci", ".github"]
 FOLDERS = r"(?<![\w./{…-])(?:book|helpers|tests|\.ci|\.github)/[\w./-]*\w"
 
 every_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-
-
-def codespell(*arguments):
-    """Run codespell with the settings in pyproject.toml."""
-    command = [sys.executable, "-m", "codespell_lib", "--check-hidden", *arguments]
-    environment = os.environ | {"PYTHONUTF8": "1"}
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-
-
-def test_spelling():
-    run = codespell(*SPELLED)
-    assert run.returncode == 0, run.stdout + run.stderr
-
-
-def test_a_misspelling_is_found(tmp_path):
-    cell = {"cell_type": "markdown", "source": ["Recieved."]}  # codespell:ignore
-    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [cell]}))
-    (tmp_path / "b.py").write_text('"""A fine colour."""\n')  # codespell:ignore
-    run = codespell(str(tmp_path))
-    found = re.findall(r"(\w+) ==> (\w+)", run.stdout)
-    assert sorted(found) == [
-        ("Recieved", "Received"),  # codespell:ignore
-        ("colour", "color"),  # codespell:ignore
-    ]
 
 
 @cache
@@ -70,10 +36,12 @@ def links(path):
 
 @cache
 def anchors(path):
-    """Return the anchors of a page's headings, as the site makes them."""
+    """Return what a link has to say after "#", for the site and for JupyterLab."""
     tokens = MarkdownIt().parse(prose(path))
     after = zip(tokens, tokens[1:], strict=False)
-    return {make_id(text.content) for t, text in after if t.type == "heading_open"}
+    headings = [text.children for t, text in after if t.type == "heading_open"]
+    texts = ("".join(part.content for part in heading) for heading in headings)
+    return {text.replace(" ", "-") for text in texts}
 
 
 def is_external(target):

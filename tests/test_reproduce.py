@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import reproduce
 import torch
 from torch.utils.data import Subset
 
-from helpers import data, evaluation, reproduce
+from helpers import data, evaluation
 
 CPU = torch.device("cpu")
 

@@ -114,6 +114,12 @@ def test_fit_records_the_untrained_network_and_every_epoch(digits):
     assert epochs[-1]["validation_accuracy"] > 0.5
 
 
+def test_an_empty_loader_explains_itself(digits):
+    model, _, optimizer = make(digits)
+    with pytest.raises(ValueError, match="yielded no batches"):
+        training.train_one_epoch(model, [], nn.CrossEntropyLoss(), optimizer, CPU)
+
+
 def test_history_holds_plain_numbers(digits):
     """A tensor kept in the history would keep its whole graph alive."""
     model, loader, optimizer = make(digits)

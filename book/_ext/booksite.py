@@ -1,92 +1,68 @@
 """What the book's site does beyond Jupyter Book: a Sphinx extension.
 
-- executed notebooks are cached by what they were executed with,
+- notebooks are executed side by side, and cached by what they were executed with,
 - mathematics becomes MathML, so that no page asks another host for a script,
 - a figure gets a light and a dark version and the browser loads one of them,
 - so does every frame of an explorer,
-- solutions are folded, wide tables scroll inside the page,
+- what is optional is folded, wide tables scroll inside the page,
 - the front page has a map of the chapters and a table of them,
 - the search finds sections, in English and in Chinese,
 - pages know their description, how long they take to read and to run, and
-  where to get their notebook.
+  where to get their notebook,
+- an old address of a page leads to the new one.
 
 The pages' frame is ``book/_templates/layout.html``, their look
 ``book/_static/book.css``.
 """
 
-import hashlib
 import os
-import platform
 import posixpath
 import re
-from importlib.metadata import version
 from pathlib import Path
+from textwrap import shorten
 
 import nbformat
-from booksite_explorers import visit_raw
-from booksite_front import (
-    THUMBNAIL,
-    direct_needs,
-    draw_map,
-    in_words,
-    needed_chapters,
-    thumbnail,
-)
+from booksite_execution import execute_notebooks, execution_key
+from booksite_front import THUMBNAIL, direct_needs, draw_map, in_words, thumbnail
 from booksite_nodes import (
+    OPTIONAL,
     depart_fold,
-    join_solutions,
+    fold_optional,
     join_streams,
+    mark_optional,
     name_rows,
     visit_fold,
     visit_image,
     visit_math,
     visit_math_block,
+    visit_raw,
     write_themes,
 )
+from booksite_paper import EpubBuilder, lay_out, page_of_paper
 from booksite_repository import (
     colab_address,
     repository_address,
     site_address,
-    write_colab_copies,
+    write_copies,
 )
-from booksite_search import page_sections, write_search_index
+from booksite_search import (
+    collect_sections,
+    leave_out_own_search,
+    search_page,
+    write_search_index,
+)
 from docutils import nodes
 from myst_nb.sphinx_ import HideCodeCellNode, NbMetadataCollector
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.logging import getLogger
 from sphinx.util.osutil import relative_uri
 
 # A reader of this kind of text stops to think, and reads code more slowly.
 WORDS_PER_MINUTE = 180
 CODE_LINES_PER_MINUTE = 15
 
-# What a page's source says about the page, for other pages.
-NOTED = ("description", "learn", "needs", "figure")
-
-# What a notebook's results depend on, besides the notebook and helpers/.
-PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "ipywidgets", "ipykernel")
-VARIABLES = ("CIFAR10_IMAGES",)
-
 
 # Configuration ----------------------------------------------------------------
-
-
-def execution_key(root: Path) -> str:
-    """Return a name for all that a notebook's results depend on but itself.
-
-    jupyter-cache compares a notebook's code cells only. Kept in a folder of this
-    name, its results cannot outlive a change in helpers/, in the installed
-    versions or in the variables that choose the data.
-    """
-    digest = hashlib.sha256(platform.python_version().encode())
-    for name in PACKAGES:
-        digest.update(f"{name}=={version(name)}".encode())
-    for name in VARIABLES:
-        digest.update(f"{name}={os.environ.get(name)}".encode())
-    for path in sorted(root.joinpath("helpers").rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(path.relative_to(root).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def configure(app, config) -> None:
@@ -97,6 +73,16 @@ def configure(app, config) -> None:
     os.environ["BOOK_BUILD"] = "1"  # notebooks draw all frames of their explorers
     config.book_repository = repository_address(Path(app.srcdir))
     config.html_baseurl = config.html_baseurl or site_address(config.book_repository)
+    config.epub_cover = ("_static/card.png", "")
+
+
+def lab_anchor(heading: str) -> str:
+    """Return what a link has to say after "#" to lead to a heading.
+
+    It is JupyterLab's rule, so that a link that works on the site works there:
+    ``[GPU](glossary.md#GPU)``, ``[a test set](glossary.md#test-set)``.
+    """
+    return heading.replace(" ", "-")
 
 
 # Pages ------------------------------------------------------------------------
@@ -107,7 +93,8 @@ def finish_page(app, doctree, docname) -> None:
     if app.builder.format != "html":
         return  # the check of links writes no page
     join_streams(doctree)
-    join_solutions(doctree)
+    if app.builder.name == "html":
+        fold_optional(doctree)
     name_rows(doctree)
     for table in list(doctree.findall(nodes.table)):
         box = nodes.container(classes=["scroll"])
@@ -128,43 +115,62 @@ def finish_page(app, doctree, docname) -> None:
 
 def describe(app, doctree) -> None:
     """Note what other pages say of a page: see `page_facts`."""
-    notes = app.env.metadata[app.env.docname]
+    docname = app.env.docname
+    facts = app.env.metadata[docname].setdefault("facts", {"description": ""})
     for paragraph in doctree.findall(nodes.paragraph):
-        text = " ".join(paragraph.astext().split())
         if isinstance(paragraph.parent, nodes.section):
-            notes.setdefault("description", text)
-        if text == "You will be able to":
-            notes["learn"] = [
-                " ".join(item.astext().replace("\\", "").split()).rstrip(".;")
-                for item in paragraph.next_node(nodes.bullet_list, siblings=True) or ()
-            ]
-        if text.startswith("You need "):
-            notes["needs"] = needed_chapters(text)
+            facts["description"] = " ".join(paragraph.astext().split())
+            break
+    path = Path(app.env.doc2path(docname))
+    if path.suffix == ".ipynb":
+        notebook = nbformat.read(path, as_version=4)
+        facts |= notebook_facts(doctree, notebook)
+        if fault := mark_optional(doctree, notebook.cells):
+            getLogger(__name__).warning(fault, location=docname)
+
+
+def notebook_facts(doctree, notebook) -> dict:
+    """Return what a notebook says of itself, and how long it takes to read.
+
+    Its metadata has, under "book", what the chapter ``needs`` (the numbers of other
+    chapters) and, where a total would mislead, a ``time`` in words.
+    """
+    cells = notebook.cells
+    optional = [cell for cell in cells if OPTIONAL in cell.metadata.get("tags", ())]
+    facts = dict(notebook.metadata.get("book", {}))
+    facts["minutes"] = max(1, reading_minutes([c for c in cells if c not in optional]))
+    facts["optional"] = reading_minutes(optional)
+    aims = doctree.next_node(nodes.bullet_list)  # the first list of each chapter
+    facts["learn"] = [
+        " ".join(aim.astext().replace("\\", "").split()).rstrip(".;")
+        for aim in aims or ()
+    ]
     figure = chosen_figure(doctree)
     if figure is not None:
-        notes["figure"] = figure["uri"]
+        facts["figure"] = figure["uri"]
+    return facts
 
 
 def chosen_figure(doctree) -> nodes.image | None:
     """Return the figure of a cell tagged "thumbnail", or else the first figure."""
-    figures = [
-        image for image in doctree.findall(nodes.image) if image["uri"].endswith(".svg")
-    ]
-    for cell in doctree.findall(nodes.container):
-        if "tag_thumbnail" in cell["classes"]:
-            return next(cell.findall(nodes.image), None)
-    return figures[0] if figures else None
+    for part in [*doctree.findall(nodes.container), doctree]:
+        if part is doctree or "tag_thumbnail" in part["classes"]:
+            for image in part.findall(nodes.image):
+                if image["uri"].endswith(".svg"):
+                    return image
+    return None
 
 
-def reading_minutes(path: Path) -> int:
-    """Estimate how long a notebook takes to read, solutions left out."""
+def reading_minutes(cells: list) -> int:
+    """Estimate how long cells take to read, without solutions and folded code."""
+    folded = {"solution", "hide-input", "hide-cell", "remove-input", "remove-cell"}
     words = lines = 0
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in cells:
         if cell.cell_type == "markdown":
             words += len(cell.source.split())
-        elif "solution" not in cell.metadata.get("tags", ()):
+        elif folded.isdisjoint(cell.metadata.get("tags", ())):
             lines += sum(bool(line.strip()) for line in cell.source.splitlines())
-    return max(1, round(words / WORDS_PER_MINUTE + lines / CODE_LINES_PER_MINUTE))
+    return round(words / WORDS_PER_MINUTE + lines / CODE_LINES_PER_MINUTE)
 
 
 def duration(seconds: float) -> str:
@@ -178,28 +184,15 @@ def page_facts(app, docname: str) -> dict:
     Numbers and times are missing where there are none: the glossary has no
     number, and a page that was not executed no running time.
     """
-    env = app.env
-    notes = env.metadata[docname]
-    facts = {"description": ""}
-    facts |= {key: notes[key] for key in NOTED if key in notes}
-    number = env.toc_secnumbers.get(docname, {}).get("")
+    facts = dict(app.env.metadata[docname]["facts"])
+    number = app.env.toc_secnumbers.get(docname, {}).get("")
     if number:
         facts["number"] = number[0]
-    path = Path(env.doc2path(docname))
-    if path.suffix == ".ipynb":
-        facts["minutes"] = reading_minutes(path)
-        seconds = (NbMetadataCollector.get_exec_data(env, docname) or {}).get("runtime")
-        if seconds is not None:
-            facts["seconds"] = seconds
-            facts["running"] = duration(seconds)
+    execution = NbMetadataCollector.get_exec_data(app.env, docname) or {}
+    if execution.get("runtime") is not None:
+        facts["seconds"] = execution["runtime"]
+        facts["running"] = duration(facts["seconds"])
     return facts
-
-
-def shorten(text: str, length: int = 160) -> str:
-    """Cut a text at a word, for search engines and previews."""
-    if len(text) <= length:
-        return text
-    return text[: length - 1].rsplit(" ", 1)[0].rstrip(",;:") + "…"
 
 
 class FrontPagePart(nodes.General, nodes.Element):
@@ -230,14 +223,17 @@ def book_map(app, docname: str) -> dict:
         parts.append({"caption": tree.caption, "pages": pages})
     pages = [page for part in parts for page in part["pages"]]
     chapters = {page["number"]: page for page in pages if "number" in page}
-    direct = direct_needs({n: page.get("needs", set()) for n, page in chapters.items()})
+    direct = direct_needs(
+        {n: set(map(int, page.get("needs", ()))) for n, page in chapters.items()}
+    )
     seconds = sum(page.get("seconds", 0) for page in pages)
+    on_site = app.builder.name == "html"  # on paper, its caption says the same
     return {
         "parts": parts,
-        "maps": [draw_map(chapters, direct, down) for down in (False, True)],
+        "maps": [draw_map(chapters, direct, down) for down in (False, True) if on_site],
         "map_in_words": in_words(direct),
         "thumbnail_size": THUMBNAIL,
-        "minutes": sum(page.get("minutes", 0) for page in pages),
+        "minutes": sum(p.get("minutes", 0) for p in pages if "time" not in p),
         "running": duration(seconds) if seconds else "",
         "cores": os.cpu_count(),
     }
@@ -269,55 +265,10 @@ def page_context(app, pagename, templatename, context, doctree) -> None:
         return
     context["body"] = lighten(context["body"])
     context["facts"] = facts = page_facts(app, pagename)
-    context["description"] = shorten(facts["description"])
-    if "minutes" in facts:
-        context["colab"] = colab_address(repository, posixpath.basename(pagename))
-
-
-def number_chapters_by_file(app, env) -> list[str]:
-    """Give each chapter the number that its file's name begins with.
-
-    Sphinx counts, and would renumber the chapters after one that is not there.
-    """
-    for docname, sections in env.toc_secnumbers.items():
-        match = re.search(r"/(\d+)-", docname)
-        if match and "" in sections:
-            number = (int(match[1]),)
-            sections[""] = env.titles[docname]["secnumber"] = number
-            for reference in env.tocs[docname].findall(nodes.reference):
-                if reference["anchorname"] == "":
-                    reference["secnumber"] = number
-    return []
-
-
-def leave_out_own_search(app) -> None:
-    """Keep Sphinx from writing its search page: see booksite_search.py."""
-    app.builder.search = False
-    app.book_sections = {}
-
-
-def collect_sections(app, doctree, docname) -> None:
-    """Note what there is to find on a page."""
-    app.book_sections[docname] = page_sections(doctree)
-
-
-def search_page(app):
-    """Add the search page."""
-    if app.builder.name == "html":
-        yield "search", {}, "search.html"
-
-
-def write_search(app) -> None:
-    """Write the search index."""
-    pages = [
-        {
-            "link": app.builder.get_target_uri(name),
-            "title": app.env.titles[name].astext(),
-            "sections": app.book_sections[name],
-        }
-        for name in sorted(app.book_sections)
-    ]
-    write_search_index(pages, Path(app.outdir, "searchindex.js"))
+    context["description"] = shorten(facts["description"], 160, placeholder="…")
+    name = posixpath.basename(pagename)
+    context["moved"] = app.config.book_moved_parts.get(name)
+    context["colab"] = colab_address(repository, name)
 
 
 def rewrite_all_pages(app, env) -> list[str]:
@@ -326,30 +277,30 @@ def rewrite_all_pages(app, env) -> list[str]:
 
 
 def write_extra_files(app, exception) -> None:
-    """Write the front door, the search index and the copies for Colab."""
+    """Write the doors, the search index and the notebooks to take away."""
     if exception is not None or app.builder.name != "html":
         return
-    door = app.builder.templates.render(
-        "redirect.html",
-        {
-            "title": app.config.html_title,
-            "target": app.builder.get_target_uri(app.config.root_doc),
-        },
-    )
     outdir = Path(app.outdir)
-    outdir.joinpath("index.html").write_text(door, "utf-8")
-    write_search(app)
-    notebooks = [Path(app.env.doc2path(name)) for name in sorted(app.env.found_docs)]
-    write_colab_copies(
-        [path for path in notebooks if path.suffix == ".ipynb"],
-        outdir / "colab",
-        app.config.book_repository,
-    )
+    home = app.builder.get_target_uri(app.config.root_doc)
+    doors = {"index.html": home}
+    for old, new in app.config.book_old_pages.items():
+        doors[posixpath.join(posixpath.dirname(home), f"{old}.html")] = f"{new}.html"
+    for door, target in doors.items():
+        values = {"title": app.config.html_title, "target": target}
+        html = app.builder.templates.render("redirect.html", values)
+        outdir.joinpath(door).write_text(html, "utf-8")
+    write_search_index(app)
+    pages = [Path(app.env.doc2path(name)) for name in app.env.found_docs]
+    notebooks = [path for path in pages if path.suffix == ".ipynb"]
+    repository, site = app.config.book_repository, app.config.html_baseurl
+    write_copies(notebooks, outdir, repository, site)
 
 
 def setup(app) -> dict:
     """Connect all of the above to Sphinx."""
     app.add_config_value("book_repository", "", "html")
+    app.add_config_value("book_old_pages", {}, "html")
+    app.add_config_value("book_moved_parts", {}, "html")
     app.connect("config-inited", configure, priority=100)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.add_node(nodes.image, override=True, html=(visit_image, None))
@@ -358,19 +309,21 @@ def setup(app) -> dict:
     app.add_node(FrontPagePart)
     app.add_directive("chapters", FrontPageDirective)
     app.add_directive("map", FrontPageDirective)
+    app.connect("env-before-read-docs", execute_notebooks)
     app.connect("doctree-read", describe, priority=900)  # images are found by then
-    # After Sphinx has given its own numbers, at the same event.
-    app.connect("env-get-updated", number_chapters_by_file, priority=900)
     app.connect("env-updated", rewrite_all_pages)
     app.connect("builder-inited", leave_out_own_search)
     app.connect("doctree-resolved", collect_sections)
     app.connect("doctree-resolved", finish_page)
+    app.connect("doctree-resolved", lay_out)
     app.connect("html-collect-pages", search_page)
     app.connect("html-page-context", page_context)
+    app.connect("html-page-context", page_of_paper)
+    app.add_builder(EpubBuilder, override=True)
     app.connect("build-finished", write_extra_files)
     app.setup_extension("booksite_draw")
     return {
-        "env_version": 2,  # a higher number has all pages read anew
+        "env_version": 3,  # a higher number has all pages read anew
         "parallel_read_safe": False,
         "parallel_write_safe": False,
     }

@@ -7,6 +7,7 @@ script, because a page that is opened from a folder may not fetch other files.
 
 import base64
 import hashlib
+import inspect
 import json
 from pathlib import Path
 
@@ -15,8 +16,13 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.osutil import relative_uri
 
 SCRIPT = "_static/draw-network.js"
-PARTS = ("pad", "layers")
+MORE_SCRIPT = "_static/draw-more.js"
+PARTS = ("pad", "layers", "wrong")
 NUM_MISREAD = 6
+# The networks to choose from, by their names in `trained_model`.
+NETWORKS = {"dropout": "trained on MNIST"}
+# The slider goes through the first network's first epoch; its end is one more stop.
+STOPS = (0, 30, 100, 300, 860)
 
 
 class DrawPart(nodes.General, nodes.Element):
@@ -24,7 +30,7 @@ class DrawPart(nodes.General, nodes.Element):
 
 
 class DrawPartDirective(SphinxDirective):
-    """``{draw} pad`` and ``{draw} layers``: the two parts of the page."""
+    """``{draw} pad``, ``{draw} layers``, ``{draw} wrong``: the parts of the page."""
 
     required_arguments = 1
 
@@ -45,50 +51,120 @@ def write_parts(app, doctree, docname) -> None:
         static = relative_uri(app.builder.get_target_uri(docname), "_static/")
         html = app.builder.templates.render(
             f"draw-{placeholder['part']}.html",
-            {"static": static.rstrip("/"), "misread": NUM_MISREAD},
+            {
+                "static": static.rstrip("/"),
+                "misread": NUM_MISREAD,
+                "networks": NETWORKS,
+                "stops": STOPS,
+            },
         )
         placeholder.replace_self(nodes.raw("", html, format="html"))
 
 
-def write_network(app, exception) -> None:
-    """Write the script with the network, if a page needs it and it is not there.
+def write_script(app, exception, flag: str, name: str, make) -> None:
+    """Write what `make` returns, if a page needs it and it is not there.
 
-    Its first line names all that it depends on.
+    A page that needs it has noted `flag`. The file's first line names all that its
+    text depends on.
     """
     pages = app.env.metadata.values() if app.env else ()
-    if exception or app.builder.name != "html" or not any("draws" in p for p in pages):
+    if exception or app.builder.name != "html" or not any(flag in p for p in pages):
         return
-    # The results of notebooks are kept under a name that follows from helpers/
-    # and the installed versions; see booksite.execution_key.
-    digest = hashlib.sha256(Path(app.config.nb_execution_cache_path).name.encode())
-    digest.update(Path(__file__).read_bytes())
-    first_line = f"// Written by the build of the book, from {digest.hexdigest()[:16]}."
-    path = Path(app.outdir, SCRIPT)
+    first_line = f"// Written by the build of the book, from {digest(app, make)}."
+    path = Path(app.outdir, name)
     if path.is_file() and path.read_text("utf-8").startswith(first_line):
         return
+    text = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{first_line}\n{network_script()}", "utf-8")
+    path.write_text(f"{first_line}\n{text}", "utf-8")
+
+
+def digest(app, make) -> str:
+    """Return a name for all that the result of `make` depends on.
+
+    The results of notebooks are kept under a name that follows from helpers/ and the
+    installed versions; see booksite.execution_key.
+    """
+    digest = hashlib.sha256(Path(app.config.nb_execution_cache_path).name.encode())
+    digest.update(Path(inspect.getfile(make)).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def write_network(app, exception) -> None:
+    """Write the script with the trained network, and that with all others."""
+    write_script(app, exception, "draws", SCRIPT, network_script)
+    write_script(app, exception, "draws", MORE_SCRIPT, more_script)
 
 
 def network_script() -> str:
     """Return JavaScript that defines the trained network and the test digits."""
     from helpers import data
-    from helpers.train import trained_model
+    from helpers.pretrained import trained_model
 
-    model, _ = trained_model("dropout")
-    weights = {
-        name: {"shape": list(values.shape), "values": encode(values, "<f4")}
-        for name, values in model.state_dict().items()
-    }
+    model, history = trained_model(next(iter(NETWORKS)))
     chosen, num_misread = samples(model, data.mnist("test"))
     content = {
         "mean": data.MNIST_MEAN,
         "std": data.MNIST_STD,
-        "weights": weights,
+        "weights": encode_state(model),
+        "stops": [*STOPS, len(history["steps"])],
         "samples": chosen,
         "num_misread": num_misread,
     }
     return f"const NETWORK = {json.dumps(content)};\n"
+
+
+def more_script() -> str:
+    """Return JavaScript that defines the network while it learned, and the others."""
+    from helpers.pretrained import trained_model
+
+    first, *others = NETWORKS
+    content = earlier_states(first) | {
+        name: encode_state(trained_model(name)[0]) for name in others
+    }
+    return f"const MORE = {json.dumps(content)};\n"
+
+
+def earlier_states(name: str) -> dict[str, dict]:
+    """Train the first epoch of `trained_model` again; return the weights at the stops.
+
+    The steps are the same: same start, same digits, same order.
+    """
+    import torch
+    from torch import nn
+
+    from helpers import data
+    from helpers.models import MODELS
+    from helpers.training import fit
+
+    states = {}
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        model = MODELS[name]()
+        states["0"] = encode_state(model)
+
+        def keep(*_: object) -> None:
+            keep.step += 1
+            if keep.step in STOPS:
+                states[str(keep.step)] = encode_state(model)
+
+        keep.step = 0
+        loaders = data.mnist_loaders(batch_size=64, seed=0)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        loss_fn, cpu = nn.CrossEntropyLoss(), torch.device("cpu")
+        fit(model, *loaders[:2], loss_fn, optimizer, cpu, 1, keep)
+    torch.set_num_threads(num_threads)
+    return states
+
+
+def encode_state(model) -> dict[str, dict]:
+    """Return a network's parameters by name: their shapes, and numbers as base64."""
+    return {
+        name: {"shape": list(values.shape), "values": encode(values, "<f4")}
+        for name, values in model.state_dict().items()
+    }
 
 
 def encode(values, dtype: str) -> str:
@@ -137,4 +213,5 @@ def setup(app) -> dict:
     app.add_directive("draw", DrawPartDirective)
     app.connect("doctree-resolved", write_parts)
     app.connect("build-finished", write_network)
+    app.setup_extension("booksite_train")
     return {"parallel_read_safe": False, "parallel_write_safe": False}

@@ -1,17 +1,18 @@
 """The front page: the map of what builds on what, and a thumbnail a chapter.
 
-Nothing here is drawn by hand. The map follows from what each chapter says under
-"You need", and a thumbnail is a figure of the chapter without its writing.
+Nothing here is drawn by hand. The map follows from what each chapter's metadata
+says that it needs, and a thumbnail is a figure of the chapter without its writing.
 """
 
 import re
 from html import escape
+from textwrap import wrap
 from xml.etree import ElementTree
 
 # Sizes of the map in pixels: a chapter's box, and the gaps to the next one along
 # the way and beside it. From left to right it has to fit the page's width.
-BOX = {"across": (96, 54), "down": (104, 54)}
-GAP = {"across": (22, 14), "down": (30, 8)}
+BOX = {"across": (92, 54), "down": (104, 54)}
+GAP = {"across": (12, 14), "down": (8, 30)}
 LONG_TITLE = 13  # letters; longer ones take two lines
 
 THUMBNAIL = (160, 120)
@@ -20,25 +21,6 @@ XLINK = "http://www.w3.org/1999/xlink"
 
 
 # What builds on what ------------------------------------------------------------
-
-
-def needed_chapters(text: str) -> set[int]:
-    """Return the numbers of the chapters that a sentence names.
-
-    Examples
-    --------
-    >>> sorted(needed_chapters("chapters 1 to 3, and chapter 8 for exhibit 4"))
-    [1, 2, 3, 7]
-    """
-    numbers = set()
-    for first, last, others in re.findall(
-        r"\bchapters?\s+(\d+)(?:\s+to\s+(\d+))?((?:(?:,|,?\s+and)\s+\d+\b)*)",
-        text,
-        flags=re.IGNORECASE,
-    ):
-        numbers.update(range(int(first), int(last or first) + 1))
-        numbers.update(map(int, re.findall(r"\d+", others)))
-    return numbers
 
 
 def direct_needs(needs: dict[int, set[int]]) -> dict[int, list[int]]:
@@ -119,7 +101,7 @@ def listing(numbers) -> str:
 
 
 def draw_map(pages: dict[int, dict], direct: dict[int, list[int]], down: bool) -> str:
-    """Return the map as SVG, from left to right or from top to bottom.
+    """Return the map as SVG, from left to right or, for phones, from top to bottom.
 
     It is for the eyes: `in_words` says the same, and the table of chapters has
     the links for the keyboard. Colors come from book.css.
@@ -130,68 +112,61 @@ def draw_map(pages: dict[int, dict], direct: dict[int, list[int]], down: bool) -
         Title and link of each chapter, by its number.
     direct : dict
         What each chapter builds on, from `direct_needs`.
-    down : bool
-        From top to bottom, for narrow screens.
     """
-    rows = layers(direct)
     way = "down" if down else "across"
-    box, (gap_along, gap_beside) = BOX[way], GAP[way]
-    along, beside = (1, 0) if down else (0, 1)
-    pitch_along, pitch_beside = box[along] + gap_along, box[beside] + gap_beside
+    (width, height), (gap_x, gap_y) = BOX[way], GAP[way]
+    rows = layers(direct)
     widest = max(map(len, rows))
-    corners = {}
+    places = {}
     for depth, row in enumerate(rows):
         for index, number in enumerate(row):
-            corner = [0.0, 0.0]
-            corner[along] = depth * pitch_along
-            corner[beside] = (index + (widest - len(row)) / 2) * pitch_beside
-            corners[number] = corner
-    size = [0, 0]
-    size[along] = len(rows) * pitch_along - gap_along + 2
-    size[beside] = widest * pitch_beside - gap_beside + 2
-    arrows = [
-        _arrow(corners[start], corners[end], box, along)
+            beside = index + (widest - len(row)) / 2
+            x, y = (beside, depth) if down else (depth, beside)
+            places[number] = x * (width + gap_x), y * (height + gap_y)
+    parts = [
+        _arrow(places[start], places[end], (width, height), down)
         for end, starts in direct.items()
         for start in starts
     ]
-    boxes = [_box(corners[n], box, n, pages[n]) for n in sorted(direct)]
+    parts += [_box(*places[n], width, height, n, pages[n]) for n in sorted(direct)]
+    columns, lines = (widest, len(rows)) if down else (len(rows), widest)
+    size = columns * (width + gap_x) - gap_x + 2, lines * (height + gap_y) - gap_y + 2
     return (
         f'<svg class="{way}" aria-hidden="true" viewBox="-1 -1 {size[0]} {size[1]}" '
-        f'width="{size[0]}" height="{size[1]}">{"".join(arrows + boxes)}</svg>'
+        f'width="{size[0]}" height="{size[1]}">{"".join(parts)}</svg>'
     )
 
 
-def _arrow(start: list[float], end: list[float], box, along: int) -> str:
+def _arrow(start, end, box, down: bool) -> str:
     """Draw a line from the far edge of one box to the near edge of another."""
-    points = [list(start), list(start), list(end), list(end)]
-    for point in points:
-        point[1 - along] += box[1 - along] / 2
-    points[0][along] += box[along]
-    points[1][along] = points[2][along] = (points[0][along] + end[along]) / 2
-    first, *others = (f"{x:g},{y:g}" for x, y in points)
-    x, y = points[-1]
-    wings = [(-5, -3.5), (-5, 3.5)] if along == 0 else [(-3.5, -5), (3.5, -5)]
-    head = "".join(f"M{x + dx:g},{y + dy:g}L{x:g},{y:g}" for dx, dy in wings)
-    return f'<path d="M{first}C{" ".join(others)}{head}"/>'
+    (x, y), (to_x, to_y), (width, height) = start, end, box
+    if down:
+        x, y, to_x = x + width / 2, y + height, to_x + width / 2
+        middle = (y + to_y) / 2
+        curve = f"{x:g},{middle:g} {to_x:g},{middle:g}"
+        wings = "m-3.5,-5l3.5,5l3.5,-5"
+    else:
+        x, y, to_y = x + width, y + height / 2, to_y + height / 2
+        middle = (x + to_x) / 2
+        curve = f"{middle:g},{y:g} {middle:g},{to_y:g}"
+        wings = "m-5,-3.5l5,3.5l-5,3.5"
+    return f'<path d="M{x:g},{y:g}C{curve} {to_x:g},{to_y:g}{wings}"/>'
 
 
-def _box(corner: list[float], box, number: int, page: dict) -> str:
+def _box(x, y, width, height, number: int, page: dict) -> str:
     """Draw a chapter's box, which leads to the chapter."""
-    title = page["title"]
-    lines, heights = [title], [40]
-    if len(title) > LONG_TITLE and " " in title:
-        cuts = [match.start() for match in re.finditer(" ", title)]
-        cut = min(cuts, key=lambda place: abs(place - len(title) / 2))
-        lines, heights = [title[:cut], title[cut + 1 :]], [32, 46]
-    x, y = corner[0] + box[0] / 2, corner[1]
+    lines, heights = [page["title"]], [40]
+    if len(page["title"]) > LONG_TITLE:
+        lines, heights = wrap(page["title"], len(page["title"]) // 2 + 3), [32, 46]
+    middle = x + width / 2
     words = "".join(
-        f'<text x="{x:g}" y="{y + height:g}">{escape(line)}</text>'
-        for line, height in zip(lines, heights, strict=True)
+        f'<text x="{middle:g}" y="{y + below:g}">{escape(line)}</text>'
+        for line, below in zip(lines, heights, strict=False)
     )
     return (
         f'<a href="{escape(page["link"])}" tabindex="-1">'
-        f'<rect x="{corner[0]:g}" y="{y:g}" width="{box[0]}" height="{box[1]}" rx="6"/>'
-        f'<text class="number" x="{x:g}" y="{y + 18:g}">{number}</text>{words}</a>'
+        f'<rect x="{x:g}" y="{y:g}" width="{width}" height="{height}" rx="6"/>'
+        f'<text class="number" x="{middle:g}" y="{y + 18:g}">{number}</text>{words}</a>'
     )
 
 

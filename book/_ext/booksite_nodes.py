@@ -1,17 +1,22 @@
-"""How the parts of a page become HTML: formulas, figures, folded cells, output."""
+"""How the parts of a page become HTML: formulas, figures, folds, output."""
 
+import base64
+import hashlib
 import posixpath
 import re
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
-from myst_nb.sphinx_ import HideCodeCellNode
 from sphinx.writers.html5 import HTML5Translator
 
 # Gray text of helpers/book.mplstyle, and what replaces it on the site.
 FIGURE_GRAY = "#767b84"
 FIGURE_GRAYS = {"light": "#4b5058", "dark": "#b4bbc6"}
+OPTIONAL = "optional"  # the tag of cells, and the class of what they make
+# A figure inside the HTML that a cell displayed: explorers, solutions.
+FRAME = re.compile(r'<img src="data:image/svg\+xml;base64,([^"]+)"([^>]*?)\s*/?>')
 
 
 # Mathematics ------------------------------------------------------------------
@@ -45,66 +50,89 @@ def visit_math_block(self, node) -> None:
 
 
 def visit_image(self, node) -> None:
-    """Write an image; a figure of the book in two versions, for light and dark."""
-    node["loading"] = "lazy"
+    """Write an image; a figure of the book for light and for dark pages."""
     path = Path(self.builder.srcdir, node["uri"])
-    svg = path.read_text("utf-8") if path.suffix == ".svg" else ""
-    node.attributes.update(svg_size(svg))
-    if FIGURE_GRAY not in svg:
-        write_image(self, node)
+    if path.suffix != ".svg":
+        HTML5Translator.visit_image(self, node)
         return
     self.builder.images.pop(node["uri"], None)  # the original is not shown
+    text = f' alt="{escape(node.get("alt", ""))}"'
+    self.body.append(picture(self.builder, path.read_text("utf-8"), text))
+
+
+def visit_raw(self, node) -> None:
+    """Write HTML as it is, but the figures in it to files.
+
+    A notebook's output carries each frame of an explorer inside itself. A browser
+    loads of the files only those that it shows.
+    """
+
+    def place(match: re.Match) -> str:
+        return picture(self.builder, base64.b64decode(match[1]).decode(), match[2])
+
+    if "html" in node.get("format", "").split():
+        node.children = [nodes.Text(FRAME.sub(place, node.astext()))]
+    HTML5Translator.visit_raw(self, node)
+
+
+def picture(builder, svg: str, attributes: str) -> str:
+    """Write a figure's files; return the HTML that shows the one that fits the page.
+
+    Its size stands in attributes, which keep a place of the right shape for it.
+    """
+    stem = hashlib.sha256(svg.encode()).hexdigest()[:16]
     address = {
-        theme: posixpath.join(self.builder.imgpath, name)
-        for theme, name in write_themes(self.builder, path.stem[:16], svg).items()
+        theme: posixpath.join(builder.imgpath, name)
+        for theme, name in write_themes(builder, stem, svg).items()
     }
-    self.body.append(
-        f'<picture><source srcset="{address["dark"]}" '
-        'media="(prefers-color-scheme: dark)">'
+    for name, points in re.findall(r'\b(width|height)="([\d.]+)pt"', svg[:2000])[:2]:
+        if f" {name}=" not in attributes:
+            attributes += f' {name}="{float(points) * 4 / 3:.0f}"'
+    if builder.name == "html" and " loading=" not in attributes:
+        attributes += ' loading="lazy"'
+    image = f'<img src="{address["light"]}"{attributes}/>'
+    if "dark" not in address:
+        return image
+    media = "(prefers-color-scheme: dark)"
+    return (
+        f'<picture><source srcset="{address["dark"]}" media="{media}">{image}</picture>'
     )
-    node["uri"] = address["light"]
-    write_image(self, node)
-    self.body.append("</picture>")
 
 
 def write_themes(builder, name: str, svg: str) -> dict[str, str]:
-    """Write a figure for light and for dark pages; return the files' names."""
+    """Write a figure for light pages and, if it differs, for dark ones.
+
+    What browsers forgive in matplotlib's SVG and an e-reader does not is mended: a
+    document type that lies elsewhere, a path without a line (the letter " "), one
+    name for two places where the same picture is.
+
+    Returns
+    -------
+    dict
+        The files' names by theme. Paper has no dark pages.
+    """
+    svg = re.sub(r"<!DOCTYPE[^>]*>", "", svg)
+    svg = re.sub(r'<path(?![^>]*\sd=")', '<path d="M0 0"', svg)
+    svg = re.sub(r'(<image\b[^>]*?)\sid="[^"]*"', r"\1", svg)
     folder = Path(builder.outdir, builder.imagedir)
     folder.mkdir(parents=True, exist_ok=True)
-    names = {theme: f"{name}-{theme}.svg" for theme in FIGURE_GRAYS}
+    names = {}
     for theme, gray in FIGURE_GRAYS.items():
-        folder.joinpath(names[theme]).write_text(
-            svg.replace(FIGURE_GRAY, gray), "utf-8"
-        )
+        if theme == "light" or (builder.name == "html" and FIGURE_GRAY in svg):
+            names[theme] = f"{name}-{theme}.svg"
+            text = svg.replace(FIGURE_GRAY, gray)
+            folder.joinpath(names[theme]).write_text(text, "utf-8")
     return names
 
 
-def write_image(self, node) -> None:
-    """Write an img with its size as attributes, which keep it in proportion."""
-    HTML5Translator.visit_image(self, node)
-    self.body[-1] = re.sub(
-        r'style="width: (\d+)px; height: (\d+)px;"',
-        r'width="\1" height="\2"',
-        self.body[-1],
-    )
-
-
-def svg_size(svg: str) -> dict[str, str]:
-    """Return the width and height of an SVG of matplotlib's, in pixels."""
-    sizes = re.findall(r'\b(width|height)="([\d.]+)pt"', svg[:2000])
-    return {name: f"{float(points) * 4 / 3:.0f}px" for name, points in sizes[:2]}
-
-
-# Folded cells and tables ------------------------------------------------------
+# Folds ------------------------------------------------------------------------
 
 
 def visit_fold(self, node) -> None:
     """Open a folded cell with a label that is its summary's own text."""
-    what = "the solution" if node.get("solution") else "the code"
     self.body.append(
-        f'<details class="fold"><summary>'
-        f'<span class="closed">Show {what}</span>'
-        f'<span class="opened">Hide {what}</span></summary>\n'
+        '<details class="fold"><summary><span class="closed">Show the code</span>'
+        '<span class="opened">Hide the code</span></summary>\n'
     )
 
 
@@ -113,17 +141,39 @@ def depart_fold(self, node) -> None:
     self.body.append("</details>\n")
 
 
-def join_solutions(doctree) -> None:
-    """Mark the folds of solutions; put the cells of one solution under one fold."""
-    for cell in list(doctree.findall(nodes.container)):
-        fold = next(cell.findall(HideCodeCellNode), None)
-        if fold is None or "tag_solution" not in cell["classes"]:
-            continue
-        fold["solution"] = True
-        before = cell.previous_sibling()
-        if before is not None and "tag_solution" in before.get("classes", ()):
-            next(before.findall(HideCodeCellNode)).extend(fold.children)
-            cell.parent.remove(cell)
+def fold_optional(doctree) -> None:
+    """Fold the sections that `mark_optional` marked, each under its own heading."""
+    for section in list(doctree.findall(nodes.section)):
+        if OPTIONAL in section["classes"]:
+            start = f'<details class="{OPTIONAL}"><summary>'
+            section.insert(1, nodes.raw("", "</summary>", format="html"))
+            section.insert(0, nodes.raw("", start, format="html"))
+            section.append(nodes.raw("", "</details>\n", format="html"))
+
+
+def mark_optional(doctree, cells: list) -> str:
+    """Mark the sections that are made of the cells tagged "optional".
+
+    Returns
+    -------
+    str
+        What is wrong with them, or "".
+    """
+    optional = [OPTIONAL in cell.metadata.get("tags", ()) for cell in cells]
+    for cell, now, before in zip(cells, optional, [False, *optional], strict=False):
+        if now != before and not re.match("##+ ", cell.source):
+            return (
+                f"no heading parts what is optional from the rest: {cell.source[:60]!r}"
+            )
+    for section in doctree.findall(nodes.section):
+        # myst-nb counts the lines of each cell from a multiple of 10,000.
+        number = (section.line or 0) // 10_000 - 1
+        if optional[number] and OPTIONAL not in section.parent["classes"]:
+            section["classes"].append(OPTIONAL)
+    return ""
+
+
+# Tables and output ------------------------------------------------------------
 
 
 def name_rows(doctree) -> None:

@@ -1,91 +1,68 @@
-"""Where the book is published, and what follows from it.
+"""Where the book is published, and what follows from it: notebooks to take away.
 
 The address is written down nowhere. It comes from the environment variable
 ``BOOK_REPOSITORY_URL`` or from the git remote "origin", so that a fork needs no
-edit. Without one there is no button and no copy for Colab.
+edit. Without one there is no copy for Colab, and a downloaded notebook says what it
+needs, but cannot get it.
 """
 
 import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import nbformat
+from docutils.nodes import make_id
+from nbformat.v4 import new_code_cell, new_markdown_cell
 
 # GitHub Pages serves the built site from this branch, and Colab opens the
 # copies that lie in it.
 PAGES_BRANCH = "gh-pages"
 
-# The first minute of a copy: what to know, the installation, a place for files.
-FIRST_MINUTE = """\
-## The first minute in Colab
-
-Run the two cells below first.
-
-1. The first one installs the book's helpers, with the MNIST digits, and says
-   whether there is a GPU. If there is none, *Runtime > Change runtime type > T4
-   GPU* gives you one, and the cell has to run again.
-2. The second one chooses where your files go. What you save here vanishes with the
-   session. What lies in your Google Drive stays. *File > Save a copy in Drive*
-   keeps the notebook itself."""
-
-INSTALL = """\
-%pip install --quiet "git+{repository}"
-import torch
-
-if torch.accelerator.is_available():
-    print("There is a GPU:", torch.accelerator.current_accelerator().type)
-else:
-    print("There is no GPU here. Every chapter runs without it, too.")"""
-
-CHECKPOINTS = """\
-from pathlib import Path
-
-KEEP_IN_DRIVE = False  # True asks for your Google Drive
-
-CHECKPOINTS = Path("checkpoints")
-if KEEP_IN_DRIVE:
-    from google.colab import drive
-
-    drive.mount("/content/drive")
-    CHECKPOINTS = Path("/content/drive/MyDrive/pytorch-by-hand")
-CHECKPOINTS.mkdir(parents=True, exist_ok=True)
-print("Save with torch.save(model.state_dict(), CHECKPOINTS / 'digits.pt')")
-print("CHECKPOINTS is", CHECKPOINTS.resolve())"""
+FIRST_CELLS = Path(__file__).parents[1] / "_templates" / "first-cells.toml"
 
 
 def repository_address(root: Path) -> str:
-    """Return the repository's web address, or "" where there is none."""
+    """Return the repository's web address, or "" where there is none.
+
+    Git is asked only if the book's folder is the top of a repository: a folder that
+    was unpacked inside another repository does not belong to it.
+    """
     address = os.environ.get("BOOK_REPOSITORY_URL", "")
-    if not address:
-        try:
-            address = subprocess.run(
-                ["git", "-C", str(root), "remote", "get-url", "origin"],
-                capture_output=True,
-                text=True,
-                timeout=20,
-            ).stdout
-        except (OSError, subprocess.TimeoutExpired):
-            return ""
+    if not address and root.joinpath(".git").exists():
+        address = _answer("git", "-C", str(root), "remote", "get-url", "origin")
     return web_address(address.strip())
 
 
+def _answer(*command: str) -> str:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=20
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
 def web_address(remote: str) -> str:
-    """Turn a git remote into an https address, without a user or password.
+    """Turn a git remote into an https address, without a user, password or query.
+
+    The host of a remote that goes through ssh can be an alias of the owner's own;
+    ssh knows what it stands for.
 
     Examples
     --------
     >>> web_address("git@github.com:someone/book.git")
     'https://github.com/someone/book'
-    >>> web_address("ssh://git@git.example.org:2222/someone/book.git")
-    'https://git.example.org/someone/book'
-    >>> web_address("https://token@github.com/someone/book/")
+    >>> web_address("ssh://git@ssh.github.com:443/someone/book.git")
+    'https://github.com/someone/book'
+    >>> web_address("https://token@github.com/someone/book/?token=1")
     'https://github.com/someone/book'
     >>> web_address("/srv/git/book.git")
     ''
     """
-    remote = re.sub(r"(?:\.git)?/*$", "", remote)
+    remote = re.sub(r"(?:\.git)?/*$", "", re.split("[?#]", remote)[0])
     web = re.fullmatch(r"(https?)://(?:[^@/]+@)?([\w.-]+(?::\d+)?/.+)", remote)
     if web:
         return f"{web[1]}://{web[2]}"
@@ -93,7 +70,14 @@ def web_address(remote: str) -> str:
         r"(?:(?:ssh|git)://(?:[^@/]+@)?([\w.-]+)(?::\d+)?/|[\w.-]+@([\w.-]+):/*)(.+)",
         remote,
     )
-    return f"https://{ssh[1] or ssh[2]}/{ssh[3]}" if ssh else ""
+    if ssh is None:
+        return ""
+    host = ssh[1] or ssh[2]
+    known = re.search(
+        r"^hostname (\S+)", _answer("ssh", "-G", "--", host), re.MULTILINE
+    )
+    host = re.sub(r"^(?:alt)?ssh\.", "", known[1] if known else host)
+    return f"https://{host}/{ssh[3]}" if "." in host else ""
 
 
 def github_name(repository: str) -> str:
@@ -127,36 +111,50 @@ def colab_address(repository: str, name: str) -> str:
     )
 
 
-def write_colab_copies(notebooks: list[Path], folder: Path, repository: str) -> None:
-    """Write notebooks that install the book first.
+def write_copies(
+    notebooks: list[Path], outdir: Path, repository: str, site: str
+) -> None:
+    """Write the notebooks that readers take away: one for Colab, one for themselves.
 
-    Their links lead to the other copies (on GitHub) or into the repository.
+    Each begins with cells that bring the book's package or say where it is. Their
+    links lead to the other copies in Colab, to the site or into the repository.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    if not repository:
-        return
-    folder.mkdir(parents=True)
+    first_cells = tomllib.loads(FIRST_CELLS.read_text("utf-8"))
+    for folder in ("colab", "notebooks"):
+        shutil.rmtree(outdir / folder, ignore_errors=True)
+        if folder == "colab" and not repository:
+            continue
+        outdir.joinpath(folder).mkdir(parents=True)
+        texts = first_cells[folder if repository else f"{folder}_alone"]
+        for path in notebooks:
+            notebook = nbformat.read(path, as_version=4)
+            for cell in notebook.cells:
+                if cell.cell_type == "markdown":
+                    in_colab = folder == "colab" and bool(github_name(repository))
+                    cell.source = outside(cell.source, repository, site, in_colab)
+            notebook.cells[:0] = [
+                (new_markdown_cell if text.startswith("#") else new_code_cell)(
+                    text.strip().replace("{repository}", repository), id=f"first-{i}"
+                )
+                for i, text in enumerate(texts)
+            ]
+            if folder == "colab":
+                notebook.metadata["accelerator"] = "GPU"
+            nbformat.write(notebook, outdir / folder / path.name)
+
+
+def outside(text: str, repository: str, site: str, in_colab: bool) -> str:
+    """Return a text with its links to other pages as they must read elsewhere."""
 
     def link(match: re.Match) -> str:
-        """Return a chapter's link as it must read outside the book's folder."""
-        name, suffix, anchor = match.groups()
-        colab = colab_address(repository, name) if suffix == "ipynb" else ""
-        address = colab or f"{repository}/blob/HEAD/book/{name}.{suffix}"
-        return f"]({address}{anchor or ''})"
+        name, suffix, anchor = match.groups(default="")
+        if in_colab and suffix == "ipynb":
+            return f"]({colab_address(repository, name)}{anchor})"
+        anchor = anchor and f"#{make_id(anchor)}"  # as the site and GitHub write it
+        if site:
+            return f"]({site}book/{name}.html{anchor})"
+        if repository:
+            return f"]({repository}/blob/HEAD/book/{name}.{suffix}{anchor})"
+        return match[0]
 
-    for path in notebooks:
-        notebook = nbformat.read(path, as_version=4)
-        for cell in notebook.cells:
-            if cell.cell_type == "markdown":
-                cell.source = re.sub(
-                    r"\]\(([\w-]+)\.(ipynb|md)(#[^)]*)?\)", link, cell.source
-                )
-        notebook.cells[:0] = [
-            nbformat.v4.new_markdown_cell(FIRST_MINUTE, id="colab-first-minute"),
-            nbformat.v4.new_code_cell(
-                INSTALL.format(repository=repository), id="colab-install"
-            ),
-            nbformat.v4.new_code_cell(CHECKPOINTS, id="colab-checkpoints"),
-        ]
-        notebook.metadata["accelerator"] = "GPU"
-        nbformat.write(notebook, folder / path.name)
+    return re.sub(r"\]\(([\w-]+)\.(ipynb|md)(#[^)]*)?\)", link, text)

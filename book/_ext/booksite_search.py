@@ -13,6 +13,7 @@ Besides its title a section can have names:
 
 import json
 import re
+from collections import defaultdict
 from pathlib import Path
 
 from docutils import nodes
@@ -22,33 +23,51 @@ MAX_OUTPUT = 600
 LEFT_OUT = (nodes.raw, nodes.comment, nodes.image, nodes.title, nodes.math_block)
 
 
-def page_sections(doctree) -> list[dict]:
-    """Return what there is to find on a page: one entry a section.
+def leave_out_own_search(app) -> None:
+    """Keep Sphinx from writing its own search page."""
+    app.builder.search = False
+    app.book_pages = {}
 
-    Returns
-    -------
-    list of dict
-        ``anchor``, ``title``, ``names`` (list of str) and ``text`` of each
-        section, in the page's order; what stands in a section within it is left
-        to that one.
+
+def collect_sections(app, doctree, docname) -> None:
+    """Note what there is to find on a page: its link, title and sections."""
+    title = app.env.titles[docname].astext()
+    link = app.builder.get_target_uri(docname)
+    app.book_pages[docname] = [link, title, page_sections(doctree)]
+
+
+def search_page(app):
+    """Add the search page."""
+    if app.builder.name == "html":
+        yield "search", {}, "search.html"
+
+
+def write_search_index(app) -> None:
+    """Write the script that hands the sections to search.js."""
+    pages = [page for _, page in sorted(app.book_pages.items())]
+    text = json.dumps(pages, ensure_ascii=False, separators=(",", ":"))
+    path = Path(app.outdir, "searchindex.js")
+    path.write_text(f"const SEARCH_INDEX = {text};\n", "utf-8")
+
+
+def page_sections(doctree) -> list[tuple[str, str, list[str], str]]:
+    """Return anchor, title, names and text of each section of a page.
+
+    What stands in a section within a section is left to that one.
     """
     names = table_names(doctree)
-    found = []
-    for section in doctree.findall(nodes.section):
-        parts = [own_text(child) for child in section.children]
-        anchors = section["ids"]
-        found.append(
-            {
-                "anchor": anchors[0],
-                "title": section.next_node(nodes.title).astext(),
-                "names": [
-                    *(name for child in section.children for name in chinese(child)),
-                    *(name for anchor in anchors for name in names.get(anchor, ())),
-                ],
-                "text": " ".join(" ".join(parts).split()),
-            }
+    return [
+        (
+            section["ids"][0],
+            section.next_node(nodes.title).astext(),
+            [
+                *(name for child in section.children for name in chinese(child)),
+                *(name for anchor in section["ids"] for name in names[anchor]),
+            ],
+            " ".join(" ".join(map(own_text, section.children)).split()),
         )
-    return found
+        for section in doctree.findall(nodes.section)
+    ]
 
 
 def own_text(node) -> str:
@@ -87,7 +106,7 @@ def chinese(node) -> list[str]:
 
 def table_names(doctree) -> dict[str, list[str]]:
     """Return the texts of table rows by the anchors on this page they link to."""
-    names: dict[str, list[str]] = {}
+    names = defaultdict(list)
     for row in doctree.findall(nodes.row):
         cells, anchors = [], []
         for entry in row.findall(nodes.entry):
@@ -100,31 +119,5 @@ def table_names(doctree) -> dict[str, list[str]]:
             if not links:
                 cells.append(entry.astext())
         for anchor in anchors:
-            names.setdefault(anchor, []).append(" ".join(" ".join(cells).split()))
+            names[anchor].append(" ".join(" ".join(cells).split()))
     return names
-
-
-def write_search_index(pages: list[dict], path: Path) -> None:
-    """Write the script that hands the sections to search.js.
-
-    Parameters
-    ----------
-    pages : list of dict
-        ``link``, ``title`` and ``sections`` (from `page_sections`) of each page,
-        in the book's order.
-    path : Path
-        The script.
-    """
-    index = [
-        [
-            page["link"],
-            page["title"],
-            [
-                [part["anchor"], part["title"], part["names"], part["text"]]
-                for part in page["sections"]
-            ],
-        ]
-        for page in pages
-    ]
-    text = json.dumps(index, ensure_ascii=False, separators=(",", ":"))
-    path.write_text(f"const SEARCH_INDEX = {text};\n", "utf-8")

@@ -7,67 +7,68 @@ the book. The same site gives the same file, byte for byte.
 """
 
 import argparse
+import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 NAME = "pytorch-by-hand"
-# What a build leaves for its own next run, and what only a server can use.
-LEFT_OUT = {".buildinfo", "objects.inv", ".nojekyll"}
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
-def pack(site: Path, target: Path) -> int:
-    """Write a zip of a built site; return how many files are in it.
+def pack(site: Path, target: Path) -> str:
+    """Write a zip of a built site; say how many files are in it."""
+    files = sorted(f for f in site.rglob("*") if f.is_file() and f.name[0] != ".")
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in files:
+            name = f"{NAME}/{path.relative_to(site).as_posix()}"
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return f"{len(files)} files"
+
+
+def turn(
+    text: str, built: str, make: Callable[..., str], suffix: str, *options: tuple
+) -> None:
+    """Turn what was built into one file: the command line of such a program.
 
     Parameters
     ----------
-    site : Path
-        The folder with ``index.html``.
-    target : Path
-        The zip, overwritten if it is there.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the site is not built.
+    text : str
+        The program's docstring.
+    built : str
+        The builder, whose folder in ``_build`` has an ``index.html``.
+    make : callable
+        Takes that folder, the file to write and the options; says what is in it.
+    suffix : str
+        How the file's name ends.
+    options : tuple of (str, str)
+        More options and their help.
     """
-    if not site.joinpath("index.html").is_file():
-        raise FileNotFoundError(f"no site in {site}: run jupyter-book build . first")
-    files = sorted(
-        path
-        for path in site.rglob("*")
-        if path.is_file() and path.name not in LEFT_OUT and path.suffix != ".pyc"
-    )
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for path in files:
-            entry = zipfile.ZipInfo(
-                f"{NAME}/{path.relative_to(site).as_posix()}", EPOCH
-            )
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, path.read_bytes())
-    return len(files)
-
-
-def site_parser(description: str, name: str) -> argparse.ArgumentParser:
-    """Return the parser of a program that turns a built site into one file."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # paths have any letters
     build = Path(__file__).parents[2] / "_build"
-    parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("site", nargs="?", type=Path, default=build / "html")
-    parser.add_argument("--to", type=Path, default=build / name)
-    return parser
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Pack the site of this checkout, or the one that is named."""
-    parser = site_parser(__doc__, f"{NAME}.zip")
-    chosen = parser.parse_args(arguments)
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
+    parser.add_argument("site", nargs="?", type=Path, default=build / built)
+    parser.add_argument("--to", type=Path, default=build / f"{NAME}{suffix}")
+    for name, text in options:
+        parser.add_argument(name, help=text)
+    chosen = vars(parser.parse_args())
+    site, target = chosen.pop("site").resolve(), chosen.pop("to").resolve()
+    if not site.joinpath("index.html").is_file():
+        parser.error(f"no site in {site}: run jupyter-book build . --builder {built}")
+    if target.is_relative_to(site):
+        parser.error(f"{target} lies in the site itself: choose another place")
+    if target.is_dir():
+        parser.error(f"{target} is a folder: name a file")
     try:
-        number = pack(chosen.site, chosen.to)
-    except FileNotFoundError as error:
-        parser.exit(1, f"{error}\n")
-    print(f"{chosen.to}: {number} files, {chosen.to.stat().st_size / 1e6:.1f} MB")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        what = make(site, target, **chosen)
+    except (OSError, RuntimeError) as error:
+        parser.error(str(error))
+    print(f"{target}: {what}, {target.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
-    main()
+    turn(__doc__, "html", pack, ".zip")

@@ -73,6 +73,21 @@ function showHere() {
 if (matchMedia("(min-width: 70rem)").matches) showHere();  // else it is closed
 contents.addEventListener("toggle", showHere);
 
+// A link can lead into a fold, or to a section that has moved to another page.
+function arrive() {
+  const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const { moved } = document.body.dataset;
+  if (!place && moved && location.hash) location.replace(moved + location.hash);
+  const first = place?.querySelector(":scope > details.optional") ?? place;
+  for (let fold = first?.closest("details"); fold; fold = fold.parentElement.closest("details")) {
+    if (fold.open) continue;
+    fold.open = true;
+    place.scrollIntoView();
+  }
+}
+addEventListener("hashchange", arrive);
+arrive();
+
 // Explorers (helpers/interactive.py): the controls choose one of the frames.
 function showFrame(explorer) {
   let number = 0;

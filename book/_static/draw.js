@@ -1,18 +1,21 @@
-// "Draw a digit": the network of chapter 5 in plain JavaScript, and the page
-// around it. Functions that do what PyTorch or a chapter does have its names.
+// "Draw a digit": the network of chapter 5 in plain JavaScript, and the page around
+// it. Functions that do what a chapter does have its names; the layers are in layers.js.
 // NETWORK, the trained network, comes from draw-network.js, which the build writes.
 "use strict";
 
-// A tensor is its shape and its values, one after the other, the last axis first.
-
-function tensor(shape, values) {
-  const length = shape.reduce((product, side) => product * side, 1);
-  return { shape, values: values ?? new Float32Array(length) };
-}
-
-function bytes(base64) {
-  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-}
+// All that this script says in English. What stands still is in the templates.
+const TEXT = {
+  empty: "The field is empty. Draw a digit, or choose one.",
+  nothing: "There is no drawing to save.",
+  says: "The network says ",
+  sure: (share, next, nextShare) => `, ${share}; next ${next}, ${nextShare}.`,
+  over: "over ",
+  under: "under ",
+  chosen: ({ index, label }) => `Test digit ${index}, a ${label}. `,
+  stop: (steps, last) => `${steps.toLocaleString("en")} steps${last ? ", the end" : ""}`,
+  early: (steps) => `After ${steps} steps of training.`,
+  range: (low, high) => `Here from ${low} to ${high}.`,
+};
 
 /** Turn the parameters from text into tensors, under the names of state_dict(). */
 function load_state_dict(weights) {
@@ -23,82 +26,7 @@ function load_state_dict(weights) {
   return state;
 }
 
-// The layers (chapter 4), for one image instead of a batch ----------------------
-
-/** Slide each kernel over the image: (in, height, width) to (out, height', width'). */
-function conv2d(x, weight, bias) {
-  const [inChannels, height, width] = x.shape;
-  const [outChannels, , size] = weight.shape; // kernels are square
-  const out = tensor([outChannels, height - size + 1, width - size + 1]);
-  const [, rows, columns] = out.shape;
-  let next = 0;
-  for (let channel = 0; channel < outChannels; channel++) {
-    for (let top = 0; top < rows; top++) {
-      for (let left = 0; left < columns; left++) {
-        // Multiply the kernel with the window under it, and add everything up.
-        let sum = bias.values[channel];
-        let k = channel * inChannels * size * size;
-        for (let c = 0; c < inChannels; c++) {
-          for (let y = top; y < top + size; y++) {
-            const row = (c * height + y) * width + left;
-            for (let i = 0; i < size; i++) sum += weight.values[k++] * x.values[row + i];
-          }
-        }
-        out.values[next++] = sum;
-      }
-    }
-  }
-  return out;
-}
-
-/** Keep the largest number of every square of `size` by `size`. */
-function max_pool2d(x, size) {
-  const [channels, height, width] = x.shape;
-  const out = tensor([channels, Math.floor(height / size), Math.floor(width / size)]);
-  const [, rows, columns] = out.shape;
-  let next = 0;
-  for (let c = 0; c < channels; c++) {
-    for (let top = 0; top < rows; top++) {
-      for (let left = 0; left < columns; left++) {
-        let largest = -Infinity;
-        for (let y = size * top; y < size * (top + 1); y++) {
-          for (let i = size * left; i < size * (left + 1); i++) {
-            largest = Math.max(largest, x.values[(c * height + y) * width + i]);
-          }
-        }
-        out.values[next++] = largest;
-      }
-    }
-  }
-  return out;
-}
-
-/** Replace what is below zero by zero. */
-function relu(x) {
-  return tensor(x.shape, x.values.map((value) => Math.max(value, 0)));
-}
-
-/** Weigh all inputs, once for every output: x @ weight.T + bias. */
-function linear(x, weight, bias) {
-  const [outputs, inputs] = weight.shape;
-  const out = tensor([outputs]);
-  for (let o = 0; o < outputs; o++) {
-    let sum = bias.values[o];
-    for (let i = 0; i < inputs; i++) sum += weight.values[o * inputs + i] * x.values[i];
-    out.values[o] = sum;
-  }
-  return out;
-}
-
-/** Turn logits into probabilities. Taking the largest off first avoids overflow. */
-function softmax(logits) {
-  const largest = Math.max(...logits.values);
-  const powers = Array.from(logits.values, (logit) => Math.exp(logit - largest));
-  const sum = powers.reduce((total, power) => total + power);
-  return tensor(logits.shape, Float32Array.from(powers, (power) => power / sum));
-}
-
-/** DropoutNet.forward in evaluation mode, in which dropout does nothing. */
+/** DropoutNet.forward in evaluation mode, in which dropout does nothing. One image. */
 function forward(state, image) {
   const out = {};
   out.conv1 = conv2d(image, state["conv1.weight"], state["conv1.bias"]);
@@ -203,14 +131,14 @@ function center({ height, width, values }) {
     mass.forEach((m, i) => { sum += m; moment += m * (i + 0.5); });
     return Math.min(Math.max(roundToEven(14.5 - moment / sum), 0), 28 - mass.length);
   });
-  const field = tensor([1, 28, 28]);
+  const field = tensor([1, 1, 28, 28]);
   for (let y = 0; y < height; y++) {
     field.values.set(values.subarray(y * width, (y + 1) * width), (top + y) * 28 + left);
   }
   return field;
 }
 
-/** From a picture to a digit as MNIST has them, (1, 28, 28); null for empty paper. */
+/** From a picture to a digit as MNIST has them, (1, 1, 28, 28); null for empty paper. */
 function prepare_digit(picture) {
   const ink = crop(picture);
   return ink && center(scale(ink, 20));
@@ -263,7 +191,11 @@ function penFor(strokes, share = 2.5 / 20) {
   const find = (id) => document.getElementById(id);
   const drawing = find("drawing"), seen = find("seen"), verdict = find("verdict");
   const radios = [...document.querySelectorAll("input[name=sample]")];
-  const state = load_state_dict(NETWORK.weights);
+  const slider = find("stop"), network = find("network");
+  const trained = load_state_dict(NETWORK.weights);
+  let state = trained;
+  let early = ""; // what to say of a network that has not learned to the end
+  let more; // the script with other networks, when it is asked for
 
   // What is shown: a drawing or, while that is empty, a test digit or nothing.
   let strokes = [];
@@ -287,57 +219,26 @@ function penFor(strokes, share = 2.5 / 20) {
   }
 
   function samplePixels({ pixels }) {
-    return tensor([1, 28, 28], Float32Array.from(bytes(pixels), (level) => level / 255));
+    return tensor([1, 1, 28, 28], Float32Array.from(bytes(pixels), (level) => level / 255));
   }
 
   // Pictures of numbers
 
-  const GRAY = { below: [0, 0, 0], zero: [0, 0, 0], above: [255, 255, 255] };
   let colors; // of the key below the heading; they follow light and dark
   let ink;
-
-  function readColors() {
-    const parts = (color) => color.match(/[\d.]+/g).map(Number); // of "rgb(1, 2, 3)"
-    const swatch = (name) => document.querySelector(`#layers .key .${name}`);
-    colors = {};
-    for (const name of ["below", "zero", "above"]) {
-      colors[name] = parts(getComputedStyle(swatch(name)).backgroundColor);
-    }
-    ink = parts(getComputedStyle(drawing).color);
-  }
-
-  /** Paint numbers pixel by pixel: zero plain, the largest in full color. */
-  function paint(canvas, values, width, largest, { below, zero, above }) {
-    const height = values.length / width;
-    if (canvas.width !== width) canvas.width = width;
-    if (canvas.height !== height) canvas.height = height;
-    const image = new ImageData(canvas.width, canvas.height);
-    values.forEach((value, i) => {
-      const full = value < 0 ? below : above;
-      const share = Math.abs(value) / (largest || 1);
-      for (let c = 0; c < 3; c++) {
-        image.data[4 * i + c] = zero[c] + share * (full[c] - zero[c]);
-      }
-      image.data[4 * i + 3] = 255;
-    });
-    // A graphics card would only slow down pictures as small as these.
-    canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0);
-  }
-
-  const largestOf = (values) => values.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
 
   /** Show a layer's maps, all on one scale, and the range of their numbers. */
   function showMaps(name, { shape, values }) {
     const canvases = document.querySelectorAll(`#${name} canvas`);
     const size = values.length / canvases.length;
-    const width = shape.length > 1 ? shape.at(-1) : size;
+    const width = shape.length > 2 ? shape.at(-1) : size;
     const largest = largestOf(values);
     canvases.forEach((canvas, i) => {
       const map = values.subarray(i * size, (i + 1) * size);
       paint(canvas, map, width, largest, colors);
     });
     const range = document.querySelector(`#${name} .range`);
-    range.textContent = `Here from ${number(Math.min(...values))} to ${number(Math.max(...values))}.`;
+    range.textContent = TEXT.range(number(Math.min(...values)), number(Math.max(...values)));
   }
 
   function number(value) {
@@ -390,7 +291,7 @@ function penFor(strokes, share = 2.5 / 20) {
     showDrawing();
     const pixels = sample ? samplePixels(sample) : prepare_digit(readInk());
     paint(seen, pixels?.values ?? new Float32Array(784), 28, 1, GRAY);
-    const image = normalize(pixels ?? tensor([1, 28, 28]), NETWORK.mean, NETWORK.std);
+    const image = normalize(pixels ?? tensor([1, 1, 28, 28]), NETWORK.mean, NETWORK.std);
     const out = forward(state, image);
     for (const name of ["conv1", "pool1", "conv2", "pool2", "fc1"]) showMaps(name, out[name]);
     showBars("logits", [...out.logits.values], Array.from(out.logits.values, number));
@@ -398,18 +299,18 @@ function penFor(strokes, share = 2.5 / 20) {
     const probabilities = [...out.probabilities.values];
     showBars("probabilities", pixels ? probabilities : Array(10).fill(0),
       probabilities.map((p) => (pixels ? percent(p, "> ", "< ") : "")));
-    announce(...(pixels ? answer(probabilities) : ["The field is empty. Draw a digit, or choose one."]));
+    announce(...(pixels ? answer(probabilities) : [TEXT.empty]));
   }
 
   /** Say which digit it is, how surely, and what comes next; and what was chosen. */
   function answer(probabilities) {
     const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
-    const [first, next] = order.map((digit) => percent(probabilities[digit], "over ", "under "));
+    const [first, next] = order.map((digit) => percent(probabilities[digit], TEXT.over, TEXT.under));
     const strong = document.createElement("strong");
     strong.textContent = order[0];
-    const chosen = document.createElement("small");
-    if (sample) chosen.textContent = ` (Test digit ${sample.index}, a ${sample.label}.)`;
-    return ["The network says ", strong, `, ${first}; next ${order[1]}, ${next}.`, chosen];
+    const small = document.createElement("small");
+    small.textContent = (sample ? TEXT.chosen(sample) : "") + early;
+    return [TEXT.says, strong, TEXT.sure(first, order[1], next), small];
   }
 
   // A screen reader reads this line whenever it changes: wait until the pen rests.
@@ -473,7 +374,7 @@ function penFor(strokes, share = 2.5 / 20) {
   find("clear").addEventListener("click", () => choose(null));
   find("save").addEventListener("click", () => {
     if (!strokes.length) {
-      announce("There is no drawing to save.");
+      announce(TEXT.nothing);
       return;
     }
     readInk();
@@ -485,6 +386,37 @@ function penFor(strokes, share = 2.5 / 20) {
       setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     });
   });
+
+  for (const button of document.querySelectorAll("[data-strokes]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      choose(null);
+      strokes = button.dataset.strokes.split(";").map((stroke) =>
+        stroke.trim().split(" ").map((point) => point.split(",").map(Number)));
+      find("pad").scrollIntoView();
+    });
+  }
+
+  // The network: trained, or as it was on the way, or another one
+
+  async function changeNetwork() {
+    const other = network?.selectedIndex > 0 && network.value;
+    const steps = NETWORK.stops[slider.value], last = steps === NETWORK.stops.at(-1);
+    slider.disabled = Boolean(other);
+    slider.nextElementSibling.textContent = TEXT.stop(steps, last);
+    slider.setAttribute("aria-valuetext", TEXT.stop(steps, last));
+    if ((other || !last) && typeof MORE === "undefined") {
+      more ??= load(slider.dataset.more);
+      await more;
+      return changeNetwork(); // the slider may be elsewhere by now
+    }
+    early = other || last ? "" : TEXT.early(steps);
+    state = other || !last ? load_state_dict(MORE[other || steps]) : trained;
+    showMaps("kernels", state["conv1.weight"]);
+    change();
+  }
+  slider.addEventListener("input", changeNetwork);
+  network?.addEventListener("input", changeNetwork);
 
   // Test digits
 
@@ -500,18 +432,18 @@ function penFor(strokes, share = 2.5 / 20) {
   // Light and dark
 
   function changeColors() {
-    readColors();
+    colors = keyColors(document.querySelector("#layers .key"));
+    ink = getComputedStyle(drawing).color.match(/\d+/g).map(Number);
     showMaps("kernels", state["conv1.weight"]);
     change();
   }
 
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changeColors);
-  new MutationObserver(changeColors)
-    .observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  onThemeChange(changeColors);
 
   // Show it all.
 
   for (const id of ["pad", "layers"]) find(id).hidden = false;
   changeColors();
+  changeNetwork();
   choose(NETWORK.samples[2]);
 }

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from IPython.core.inputtransformer2 import TransformerManager
+
 PACKAGE = Path(__file__).parent.parent
 BOOK = PACKAGE.parent / "book"  # there in a checkout and in an edition
-METADATA = "pytorch_by_hand"  # where an edition's notebook names its chapter
+METADATA = "pytorch_by_hand"  # where a notebook or a cell says what it belongs to
 
 HEADING = re.compile(r"^### Exercise (\d+): (.+)$", flags=re.M)
 CHECK = re.compile(r"\bcheck\(\s*[\"'](\d\d\.\d+)[\"']")
-HELP = {"check", "hint", "solution"}  # calls that are no part of an answer
-LARGEST = 50 << 20  # bytes of a notebook; figures in it take some
+HELP = {"check", "hint", "quiz", "solution"}  # calls that are no part of an answer
 
 Cell = dict[str, Any]
 
@@ -30,20 +31,11 @@ class NotANotebook(ClassroomError):
 
 @dataclass
 class Exercise:
-    """One exercise of a chapter.
-
-    Attributes
-    ----------
-    name : str
-        Chapter and number, such as "01.1".
-    title : str
-        As in the heading.
-    stubs, checks, solutions : list of dict
-        Its code cells.
-    """
+    """One exercise: name ("01.1"), title, text, and its code cells."""
 
     name: str
     title: str
+    text: str
     stubs: list[Cell] = field(default_factory=list)
     checks: list[Cell] = field(default_factory=list)
     solutions: list[Cell] = field(default_factory=list)
@@ -51,36 +43,17 @@ class Exercise:
 
 @dataclass
 class Chapter:
-    """A chapter as the book has it.
-
-    Attributes
-    ----------
-    stem : str
-        The file's name without its ending, such as "01-tensors".
-    title : str
-        The first heading.
-    setup : list of str
-        The code before the first exercise.
-    exercises : list of Exercise
-        In order.
-    cells : list of dict
-        All cells.
-    """
+    """A chapter as the book has it: file name without ending, title, cells."""
 
     stem: str
     title: str
-    setup: list[str]
-    exercises: list[Exercise]
     cells: list[Cell]
-
-    @property
-    def checked(self) -> list[Exercise]:
-        """The exercises that have a check."""
-        return [exercise for exercise in self.exercises if exercise.checks]
+    setup: list[Cell] = field(default_factory=list)  # code before the exercises
+    exercises: list[Exercise] = field(default_factory=list)
 
 
-def chapter_files(book: Path) -> list[Path]:
-    """Return the chapters' notebooks, in order.
+def read_chapters(book: Path) -> dict[str, Chapter]:
+    """Return all chapters in order, by file name without ending.
 
     Raises
     ------
@@ -89,266 +62,235 @@ def chapter_files(book: Path) -> list[Path]:
     """
     files = sorted(book.glob("[0-9][0-9]-*.ipynb"))
     if not files:
-        raise ClassroomError(
-            f"there are no chapters in {book}: run this in the book's folder, or name "
-            f"the folder of the notebooks with --book"
-        )
-    return files
+        raise ClassroomError(f"there are no chapters in {book}: name their folder")
+    return {path.stem: read_chapter(path) for path in files}
 
 
 def read_chapter(path: Path) -> Chapter:
     """Read one of the book's own notebooks."""
-    cells = cells_of(path.read_bytes())
-    chapter = Chapter(path.stem, title_of(cells), [], [], cells)
+    cells = cells_of(load(path.read_bytes()))
+    chapter = Chapter(path.stem, _title(cells), cells)
     current: Exercise | None = None
-    ended = False
     for cell in cells:
         source = cell["source"]
         if cell["cell_type"] == "markdown":
             for number, title in HEADING.findall(source):
                 name = f"{path.stem[:2]}.{number}"
-                current = Exercise(name, title.strip())
+                current = Exercise(name, title.strip(), source)
                 chapter.exercises.append(current)
-            if current and re.search(r"^## ", source, flags=re.M):
-                ended = not HEADING.search(source)
-        elif cell["cell_type"] == "code" and not ended:
-            if current is None:
-                chapter.setup.append(source)
-            elif is_solution(cell):
-                current.solutions.append(cell)
-            elif CHECK.search(source):
-                current.checks.append(cell)
-            else:
-                current.stubs.append(cell)
+            if current and re.search(r"^## ", source, re.M) and not _headings(cell):
+                break
+        elif current is None:
+            chapter.setup += [cell] if cell["cell_type"] == "code" else []
+        elif is_solution(cell):
+            current.solutions.append(cell)
+        else:
+            (current.checks if CHECK.search(source) else current.stubs).append(cell)
     return chapter
 
 
 def is_solution(cell: Cell) -> bool:
-    """Tell whether a cell is one of a solution's."""
+    """Tell whether a cell is one of a solution's: by its tag, or by its magic."""
     tags = cell.get("metadata", {}).get("tags")
-    return isinstance(tags, list) and "solution" in tags
+    tagged = isinstance(tags, list) and "solution" in tags
+    return tagged or "".join(cell["source"]).startswith("%%solution")
 
 
-def title_of(cells: list[Cell]) -> str:
-    """Return the first heading, or nothing."""
-    for cell in cells:
-        found = re.search(r"^# (.+)$", cell["source"], flags=re.M)
-        if cell["cell_type"] == "markdown" and found:
-            return found[1].strip()
-    return ""
+def nbgrader_mark(exercise: str, kind: str, number: int = 1) -> dict[str, Any]:
+    """Return the metadata that makes a cell an "answer" or a "check" for nbgrader."""
+    name = f"exercise-{exercise.replace('.', '-')}-{kind}"
+    mark = {"grade_id": f"{name}-{number}" if number > 1 else name, "task": False}
+    is_check = kind == "check"
+    mark |= {"grade": is_check, "locked": is_check, "solution": not is_check}
+    mark |= {"schema_version": 3} | ({"points": 1} if is_check else {})
+    return {"nbgrader": mark}
 
 
 # --- What was handed in -----------------------------------------------------------
 
 
 def load(content: bytes) -> dict[str, Any]:
-    """Return a notebook's content.
+    """Return a notebook, whatever its encoding and the age of its format.
 
     Raises
     ------
     NotANotebook
         If it is none. The message says what it is instead.
     """
-    if not content.strip():
-        raise NotANotebook("the file is empty")
-    if len(content) > LARGEST:
-        raise NotANotebook(f"the file is too large ({len(content) >> 20} MB)")
-    if content.startswith(b"%PDF"):
-        raise NotANotebook("this is a PDF, no notebook")
-    if content.startswith(b"PK\x03\x04"):
-        raise NotANotebook("this is a zip file (or an office document), no notebook")
     try:
-        notebook = json.loads(content.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise NotANotebook("this is no notebook: it is not text") from None
-    except RecursionError:
-        raise NotANotebook("this is no notebook: it is nested too deeply") from None
-    except ValueError as error:
-        raise NotANotebook(
-            f"this is no notebook, or only a part of one: {error}"
-        ) from None
-    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
-        raise NotANotebook(
-            "this is no notebook that can be read here: it has no list of cells. "
-            "Open it in JupyterLab and save it again"
-        )
-    return notebook
+        notebook = json.loads(content)  # UTF-8 with a mark at its start or not, UTF-16
+        if "cells" not in notebook:  # as before 2015
+            notebook["cells"] = notebook["worksheets"][0]["cells"]
+        if isinstance(notebook["cells"], list):
+            return dict(notebook)
+    except (LookupError, TypeError):
+        pass
+    except (ValueError, RecursionError) as error:
+        kinds = {b"": "the file is empty", b"%PDF": "this is a PDF"}
+        known = kinds.get(content.strip()[:4])
+        if isinstance(error, UnicodeDecodeError):
+            known = known or "this is no notebook: it is not text"
+        why = known or f"this is no notebook, or only a part of one: {error}"
+        raise NotANotebook(why) from None
+    raise NotANotebook("this is no notebook: it has no list of cells")
 
 
-def cells_of(content: bytes) -> list[Cell]:
+def cells_of(notebook: dict[str, Any]) -> list[Cell]:
     """Return a notebook's cells with their types, sources, ids and metadata.
 
     What is missing or of a wrong type is replaced by something empty.
     """
-    return [_cleaned(cell) for cell in load(content)["cells"] if isinstance(cell, dict)]
+    cells: list[Cell] = []
+    for cell in notebook["cells"]:
+        if isinstance(cell, dict):
+            source = cell.get("source", cell.get("input", ""))
+            lines = source if isinstance(source, list) else [source]
+            text = "".join(line for line in lines if isinstance(line, str))
+            kind, metadata = cell.get("cell_type"), cell.get("metadata")
+            if kind == "heading":  # before 2015
+                marks = "###" if cell.get("level") == 3 else "#"
+                kind, text = "markdown", f"{marks} {text}"
+            one: Cell = {"cell_type": kind, "source": text.replace("\r\n", "\n")}
+            one["id"] = cell["id"] if isinstance(cell.get("id"), str) else ""
+            one["metadata"] = metadata if isinstance(metadata, dict) else {}
+            cells.append(one)
+    return cells
 
 
-def _cleaned(cell: Cell) -> Cell:
-    source = cell.get("source", "")
-    if isinstance(source, list):
-        source = "".join(part for part in source if isinstance(part, str))
-    metadata = cell.get("metadata")
-    return {
-        "cell_type": cell.get("cell_type"),
-        "id": cell.get("id") if isinstance(cell.get("id"), str) else "",
-        "source": source if isinstance(source, str) else "",
-        "metadata": metadata if isinstance(metadata, dict) else {},
-    }
-
-
-def chapter_of(content: bytes, file_name: str, chapters: dict[str, Chapter]) -> str:
-    """Return the stem of the chapter that a notebook is of.
+def chapter_of(
+    notebook: dict[str, Any], file: str, chapters: dict[str, Chapter]
+) -> str:
+    """Return which chapter a notebook is of.
 
     What the notebook says of itself counts before what its file is called.
 
     Raises
     ------
     NotANotebook
-        If it is no notebook, or none of this book.
+        If it is no chapter of this book.
     """
-    metadata = load(content).get("metadata")
-    named = metadata.get(METADATA) if isinstance(metadata, dict) else None
-    if isinstance(named, dict) and named.get("chapter") in chapters:
-        return str(named["chapter"])
-    cells = cells_of(content)
-    by_number = {stem[:2]: stem for stem in chapters}
+    cells = cells_of(notebook)
     code = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "code")
-    numbers: Counter[str] = Counter(name[:2] for name in CHECK.findall(code))
-    for number, _ in numbers.most_common():
-        if number in by_number:
-            return by_number[number]
-    ids: Counter[str] = Counter(cell["id"].rsplit("-", 1)[0] for cell in cells)
-    for stem, _ in ids.most_common():
+    numbers = Counter(name[:2] for name in CHECK.findall(code)).most_common()
+    starts = Counter(cell["id"].rpartition("-")[0] for cell in cells).most_common()
+    title = _title(cells)
+    signs: list[str] = [
+        *(stem for number, _ in numbers for stem in chapters if stem[:2] == number),
+        *(stem for stem, _ in starts),
+        *(stem for stem in chapters if title and title == chapters[stem].title),
+        *(stem for stem in chapters if stem in file),
+    ]
+    metadata = notebook.get("metadata")
+    named = metadata.get(METADATA) if isinstance(metadata, dict) else None
+    if isinstance(named, dict):
+        signs.insert(0, str(named.get("chapter")))
+    for stem in signs:
         if stem in chapters:
             return stem
-    title = title_of(cells)
-    for chapter in chapters.values():
-        if title and title == chapter.title or chapter.stem in file_name:
-            return chapter.stem
     raise NotANotebook("this is a notebook, but no chapter of the book")
 
 
-def answers(cells: list[Cell], chapter: Chapter) -> dict[str, list[str]]:
-    """Return the code that a student wrote for each exercise.
+def answers(cells: list[Cell], chapter: Chapter) -> dict[str, list[Cell]]:
+    """Return the code cells that a student wrote for each exercise, by its name.
 
-    A cell belongs to the exercise whose heading it stands under. Where a
-    heading was deleted, the cells' ids tell, or the check below. Checks are
-    left out: they are the book's own.
-
-    Returns
-    -------
-    dict of str to list of str
-        By the exercise's name, the sources in order. Under "" what the student
-        added above the exercises and later cells may need: imports, functions
-        and classes.
+    A cell belongs to the exercise whose heading it stands under. Where a heading
+    was deleted, the book's ids tell, or the check below. Under "" stands what was
+    added above the exercises and later cells may need: imports, functions, classes.
     """
-    headings = {f"{chapter.stem[:2]}.{n}" for cell in cells for n in _headings(cell)}
-    by_id = {
-        cell["id"]: exercise.name
-        for exercise in chapter.exercises
-        for cell in [*exercise.stubs, *exercise.checks]
-        if exercise.name not in headings
-    }
-    exercises = {id(c) for e in chapter.exercises for c in (*e.stubs, *e.checks)}
-    books_own = [cell for cell in chapter.cells if id(cell) not in exercises]
-    own_ids = {cell["id"] for cell in books_own}
-    own_sources = {cell["source"].strip() for cell in books_own}
-    found: dict[str, list[str]] = {"": []}
-    places = [_place(cell, chapter, by_id) for cell in cells]
-    current = ""
+    there = {f"{chapter.stem[:2]}.{n}" for cell in cells for n in _headings(cell)}
+    of_exercises = [(e, c) for e in chapter.exercises for c in (*e.stubs, *e.checks)]
+    by_id = {cell["id"]: exercise.name for exercise, cell in of_exercises}
+    others = [c for c in chapter.cells if c["id"] not in by_id]
+    ids, sources = {c["id"] for c in others}, {c["source"].strip() for c in others}
+    known = set().union(*(_bound(cell["source"]) for cell in chapter.setup))
+
+    def place(cell: Cell) -> tuple[str, str]:
+        """Return an exercise, and what shows that the cell belongs to it."""
+        if _headings(cell):
+            return f"{chapter.stem[:2]}.{_headings(cell)[-1]}", "heading"
+        names = CHECK.findall(cell["source"]) if cell["cell_type"] == "code" else []
+        name = names[-1] if names else by_id.get(cell["id"], "")
+        return ("", "") if name in there else (name, "check" if names else "id")
+
+    places = [place(cell) for cell in cells]
+    found: dict[str, list[Cell]] = {"": []}
+    name = kind = ""
     for index, cell in enumerate(cells):
-        place, is_heading = places[index]
-        is_own = cell["id"] in own_ids or cell["source"].strip() in own_sources
-        if place and (is_heading or place not in headings):
-            current = place
-        elif cell["cell_type"] == "code" and current not in headings and not is_own:
-            # With no heading above it, a cell goes with the check below it.
-            current = _next_check(places[index:], headings) or current
-        if cell["cell_type"] != "code" or is_solution(cell):
-            continue  # the full book has solutions below the exercises
-        if is_own and current not in headings:
+        is_book, is_edited = cell["source"].strip() in sources, cell["id"] in ids
+        if places[index][0]:
+            name, kind = places[index]
+        elif kind in ("", "check") and not is_book and not is_edited:
+            after = next((p for p in places[index:] if p[0]), ("", "heading"))
+            name, kind = (name, kind) if after[1] == "heading" else after
+        if cell["cell_type"] != "code" or is_solution(cell) or is_help(cell["source"]):
             continue
-        source = (without_help if current else definitions)(cell["source"])
-        if source:
-            found.setdefault(current, []).append(source)
+        if name in there or (name and not is_book and not is_edited):
+            found.setdefault(name, []).append(cell)
+        elif not is_book:  # in a cell of the book, what the book defines stays so
+            added = _definitions(cell["source"], known if is_edited else set())
+            found[""] += [cell | {"source": added}] if added else []
     return found
 
 
+def is_help(source: str) -> bool:
+    """Tell whether a cell does nothing but call check, hint and the like."""
+    calls = [getattr(node, "value", None) for node in _parsed(source)]
+    names = [getattr(getattr(call, "func", None), "id", "") for call in calls]
+    return not source.strip() or bool(names) and set(names) <= HELP
+
+
+def _title(cells: list[Cell]) -> str:
+    prose = (cell["source"] for cell in cells if cell["cell_type"] == "markdown")
+    found = re.search(r"^# (.+)$", "\n".join(prose), flags=re.M)
+    return found[1].strip() if found else ""
+
+
 def _headings(cell: Cell) -> list[str]:
-    if cell["cell_type"] != "markdown":
-        return []
-    return [number for number, _ in HEADING.findall(cell["source"])]
+    is_prose = cell["cell_type"] == "markdown"
+    return [n for n, _ in HEADING.findall(cell["source"])] if is_prose else []
 
 
-def _place(cell: Cell, chapter: Chapter, by_id: dict[str, str]) -> tuple[str, bool]:
-    """Return the exercise that a cell shows to be in, and whether by a heading."""
-    numbers = _headings(cell)
-    if numbers:
-        return f"{chapter.stem[:2]}.{numbers[-1]}", True
-    if cell["id"] in by_id:
-        return by_id[cell["id"]], False
-    checks = CHECK.findall(cell["source"]) if cell["cell_type"] == "code" else []
-    return (checks[-1] if checks else ""), False
-
-
-def _next_check(places: list[tuple[str, bool]], headings: set[str]) -> str:
-    """Return the exercise of the next check, if no heading comes before it."""
-    for place, is_heading in places:
-        if place:
-            return "" if is_heading or place in headings else place
-    return ""
-
-
-def without_help(source: str) -> str:
-    """Return a cell's code without its calls of check, hint and solution."""
-    if not any(f"{name}(" in source for name in HELP):
-        return source if source.strip() else ""
+def _parsed(source: str) -> list[ast.stmt]:
+    """Return a cell's statements; magics and commands of the shell become calls."""
+    source = re.sub(r"\A%%(time|timeit|capture|prun)\b.*\n", "", source)
     try:
-        tree = ast.parse(source)
+        return ast.parse(TransformerManager().transform_cell(source)).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return source  # it will say so when it is run
-    kept = [node for node in tree.body if not _is_help(node)]
-    if len(kept) == len(tree.body):
-        return source
+        return []  # it will say so when it is run
+
+
+def _bound(source: str) -> set[str]:
+    return set().union(*map(_names, _parsed(source)))
+
+
+def _definitions(source: str, known: set[str]) -> str:
+    """Return a cell's imports, functions and classes that bind a name not known."""
+    kept = _only_definitions(_parsed(source))
+    kept = [node for node in kept if not _names(node) <= known]
     return ast.unparse(ast.Module(kept, type_ignores=[]))
 
 
-def _is_help(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Call)
-        and isinstance(node.value.func, ast.Name)
-        and node.value.func.id in HELP
-    )
+def _only_definitions(statements: list[ast.stmt]) -> list[ast.stmt]:
+    for node in statements:
+        if isinstance(node, ast.Try):  # such as an import with a way out
+            blocks: list[ast.Try | ast.ExceptHandler] = [node, *node.handlers]
+            for block in blocks:
+                block.body = _only_definitions(block.body) or [ast.Pass()]
+            node.orelse = _only_definitions(node.orelse)
+            node.finalbody = _only_definitions(node.finalbody)
+    return [node for node in statements if _names(node)]
 
 
-def definitions(source: str) -> str:
-    """Return the imports, functions and classes of a cell."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ""
-    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-    kept: list[ast.stmt] = [node for node in tree.body if isinstance(node, kinds)]
-    return ast.unparse(ast.Module(kept, type_ignores=[]))
-
-
-def imports_for(chapter: Chapter, code: str) -> str:
-    """Return the chapter's own imports of the names that some code uses.
-
-    They are run again before each check, so that an answer that happens to
-    define `check` is judged all the same.
-    """
-    used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
-    lines = []
-    for source in chapter.setup:
-        try:
-            tree = ast.parse(source)
-        except SyntaxError:  # a line such as %pip
-            continue
-        for node in tree.body:
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                names = {alias.asname or alias.name for alias in node.names}
-                if names & used:
-                    lines.append(ast.unparse(node))
-    return "\n".join(lines)
+def _names(node: ast.stmt) -> set[str]:
+    """Return the names that a definition binds; none for other statements."""
+    match node:
+        case ast.Import() | ast.ImportFrom():
+            return {(a.asname or a.name).partition(".")[0] for a in node.names}
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return {node.name}
+        case ast.Assign(value=ast.Lambda()):
+            return {t.id for t in node.targets if isinstance(t, ast.Name)}
+        case ast.Try():
+            handlers = [inner for handler in node.handlers for inner in handler.body]
+            return set().union(*map(_names, [*node.body, *handlers, *node.orelse]))
+    return set()

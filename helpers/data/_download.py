@@ -10,10 +10,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from filelock import FileLock
 from tqdm import tqdm
 
 from helpers.data._cache import cannot_write
+from helpers.files import locked
 
 CHUNK = 1 << 16
 STALLED = 10.0  # Seconds without a byte before a server counts as silent.
@@ -61,7 +61,7 @@ def download(url: str, md5: str, path: Path, time_limit: float) -> None:
     started = time.monotonic()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.parent / ".download.lock"):
+        with locked(path.parent / ".download.lock"):
             if is_whole(path, md5):
                 return  # by another process that downloaded it meanwhile
             if time.monotonic() > started + 1:

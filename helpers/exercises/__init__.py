@@ -6,44 +6,34 @@
 
 An exercise is named by its chapter and its number. What is checked is what an
 answer does: functions and networks are tried on fresh random input, values are
-compared with what must hold of them. The solutions are in the chapters, and
-nowhere else.
+compared with what must hold of them. What judges the answers to a chapter's
+exercises is a module of its own. The solutions are in the chapters, and nowhere
+else: cells that begin with ``%%solution``.
 
-A quiz needs no code: its questions are in `quizzes`, a module a chapter.
+A quiz needs no code: its questions are in the folder ``quizzes``.
 """
 
-from helpers.exercises import (  # noqa: F401 (each adds its exercises)
-    chapter01,
-    chapter02,
-    chapter03,
-    chapter04,
-    chapter05,
-    chapter06,
-    chapter07,
-    chapter08,
-    chapter09,
-    chapter10,
-    chapter11,
-    chapter12,
-    chapter13,
-)
 from helpers.exercises._hints import hint
 from helpers.exercises._quiz import Quiz, quiz
-from helpers.exercises._registry import EXERCISES, find
+from helpers.exercises._registry import find, names
 from helpers.exercises._result import Result
 from helpers.exercises._run import judge
+from helpers.exercises._solution_cells import register
 from helpers.exercises._solutions import Solution, solution
 
 __all__ = [
-    "EXERCISES",
     "Quiz",
     "Result",
     "Solution",
     "check",
+    "find",
     "hint",
+    "names",
     "quiz",
     "solution",
 ]
+
+register()
 
 
 def check(exercise: str, attempt: object) -> Result:
@@ -69,6 +59,6 @@ def check(exercise: str, attempt: object) -> Result:
     Raises
     ------
     ValueError
-        If there is no such exercise; the message lists those that there are.
+        If there is no such exercise; the message says which there are.
     """
     return judge(find(exercise), attempt)

@@ -26,7 +26,7 @@ def hint(exercise: str, number: int | None = None) -> None:
         if number > len(hints):
             print(
                 f"There are no more hints for {exercise}. "
-                f'solution("{exercise}") shows a solution.'
+                f'solution("{exercise}") shows a solution, or says who has it.'
             )
             return
         _given[exercise] = number

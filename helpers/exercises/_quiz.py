@@ -8,10 +8,13 @@ there are none, as in a notebook, middle grays do on white and on black.
 
 import html
 import re
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 
 from helpers.exercises._result import LOOK
-from helpers.exercises.quizzes import QUIZZES, Answer, Question
+
+QUIZZES = Path(__file__).parent / "quizzes"  # a file for each chapter
 
 LINE = "var(--line, #868e9680)"
 GROUND = "var(--raised, #868e961f)"
@@ -21,6 +24,50 @@ CODE = f"background: {GROUND}; padding: .6em .9em; margin: .6em 0; overflow-x: a
 ANSWER = f"border: 1px solid {LINE}; border-radius: 6px; margin: .4em 0"
 CHOICE = "cursor: pointer; padding: .5em .9em .5em 2em; text-indent: -1.2em"
 FEEDBACK = "padding: 0 .9em; margin: .2em .9em .9em"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer that a reader may choose.
+
+    Parameters
+    ----------
+    text : str
+        The answer.
+    feedback : str
+        Why it is right or not. It begins with "Right.", "No." or "Not quite.",
+        because a color alone says nothing to many readers.
+    """
+
+    text: str
+    feedback: str
+
+    @property
+    def right(self) -> bool:
+        """Whether it is the right one."""
+        return self.feedback.startswith("Right.")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question and its answers, one of them right.
+
+    In texts, `code` stands in backticks and *emphasis* between asterisks. Nothing
+    else is markup.
+
+    Parameters
+    ----------
+    text : str
+        The question.
+    answers : list of Answer
+        In the order in which they are shown.
+    code : str
+        Lines of Python that the question is about.
+    """
+
+    text: str
+    answers: list[Answer]
+    code: str = ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,11 +121,23 @@ def quiz(chapter: str) -> Quiz:
     ValueError
         If there is no such quiz; the message lists those that there are.
     """
-    if not isinstance(chapter, str) or chapter not in QUIZZES:
+    there = sorted(path.stem for path in QUIZZES.glob("*.toml"))
+    if chapter not in there:
         raise ValueError(
-            f"there is no quiz {chapter!r}. There are: {', '.join(sorted(QUIZZES))}"
+            f"there is no quiz {chapter!r}. There are, as text: {', '.join(there)}"
         )
-    return Quiz(chapter, QUIZZES[chapter])
+    file = QUIZZES / f"{chapter}.toml"
+    tables = tomllib.loads(file.read_text(encoding="utf-8"))["question"]
+    return Quiz(chapter, [_question(**table) for table in tables])
+
+
+def _question(text: str, answer: list[dict[str, str]], code: str = "") -> Question:
+    """Return a question from a table of the file, where a text may have lines."""
+    answers = [
+        Answer(" ".join(a["text"].split()), " ".join(a["feedback"].split()))
+        for a in answer
+    ]
+    return Question(" ".join(text.split()), answers, code.rstrip("\n"))
 
 
 def _question_html(number: int, question: Question) -> str:

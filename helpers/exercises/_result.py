@@ -1,6 +1,7 @@
 """What `check` returns, and how a notebook shows it."""
 
 import html
+import os
 import re
 from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
@@ -18,6 +19,11 @@ LOOK = {
 }
 
 
+def is_graded() -> bool:
+    """Tell whether nbgrader is running this notebook."""
+    return os.environ.get("NBGRADER_EXECUTION") == "autograde"
+
+
 @dataclass(frozen=True)
 class Result:
     """What was found out about an answer.
@@ -30,11 +36,14 @@ class Result:
         "empty" if there is no answer yet.
     message : str
         What is wrong, or a remark on a right answer.
+    points : float
+        From 0 to 1; a part of a point for an answer that is right in part.
     """
 
     exercise: str
     status: Status
     message: str
+    points: float = 0.0
 
     def __str__(self) -> str:
         sign, word, _ = LOOK[self.status]
@@ -55,8 +64,8 @@ class Result:
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> dict[str, object]:
-        return {
-            "text/plain": str(self),
+        return {  # nbgrader takes a cell's points from its value as text
+            "text/plain": str(self.points) if is_graded() else str(self),
             "text/html": self._repr_html_(),
             MIME_TYPE: asdict(self),
         }

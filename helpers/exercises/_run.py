@@ -4,7 +4,13 @@ import io
 import random
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import (
+    contextmanager,
+    nullcontext,
+    redirect_stderr,
+    redirect_stdout,
+    suppress,
+)
 from types import CodeType, FunctionType, MethodType
 
 import numpy as np
@@ -13,28 +19,29 @@ from torch import nn
 
 from helpers.exercises._answers import is_empty, told
 from helpers.exercises._registry import Empty, Exercise, Wrong
-from helpers.exercises._result import Result, Status
+from helpers.exercises._result import Result, Status, is_graded
 
 
 def judge(exercise: Exercise, attempt: object) -> Result:
     """Return what an exercise's judge finds; never raise because of an answer."""
-    with _undisturbed(attempt), redirect_stdout(io.StringIO()):
-        status, message = _verdict(exercise, attempt)
-    return Result(exercise.name, status, message)
+    # nbgrader takes a warning for a mistake; readers are to see it.
+    quiet = redirect_stderr(io.StringIO()) if is_graded() else nullcontext()
+    with _undisturbed(attempt), redirect_stdout(io.StringIO()), quiet:
+        return Result(exercise.name, *_verdict(exercise, attempt))
 
 
-def _verdict(exercise: Exercise, attempt: object) -> tuple[Status, str]:
+def _verdict(exercise: Exercise, attempt: object) -> tuple[Status, str, float]:
     try:
         if is_empty(attempt):
             raise Empty
-        return "right", exercise.judge(attempt) or ""
+        return "right", exercise.judge(attempt) or "", 1.0
     except Empty:
         text = f'There is no answer yet. `hint("{exercise.name}")` helps you begin.'
-        return "empty", text
+        return "empty", text, 0.0
     except Wrong as wrong:
-        return "wrong", str(wrong)
+        return "wrong", str(wrong), wrong.points
     except (Exception, SystemExit) as error:  # what the answer does is not known
-        return "wrong", f"Looking at your answer raised `{told(error)}`"
+        return "wrong", f"Looking at your answer raised `{told(error)}`", 0.0
 
 
 @contextmanager

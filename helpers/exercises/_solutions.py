@@ -1,7 +1,6 @@
 """Solutions, found where they are written: in the chapters' notebooks."""
 
 import json
-import re
 from pathlib import Path
 
 from helpers.exercises._registry import find
@@ -32,28 +31,25 @@ def solution(exercise: str) -> Solution:
     ValueError
         If there is no such exercise.
     """
-    chapter, _, number = find(exercise).name.partition(".")
-    for path in sorted(BOOK.glob(f"{chapter}-*.ipynb")):
-        cells = _solution_cells(path, number)
+    name = find(exercise).name
+    for path in sorted(BOOK.glob(f"{name[:2]}-*.ipynb")):
+        cells = _solution_cells(path, name)
         if cells:
             answer = Solution("\n\n\n".join(cells))
             answer.found = True
             return answer
     return Solution(
-        f"The solution of {exercise} is in the chapter's notebook, in the folded "
+        f"The solution of {name} is in the chapter's notebook, in the folded "
         "cells below the exercise. If there are none, you have a classroom's "
         "edition: your teacher has it."
     )
 
 
-def _solution_cells(path: Path, number: str) -> list[str]:
-    """Return the sources of one exercise's solution cells."""
-    found, inside = [], False
+def _solution_cells(path: Path, name: str) -> list[str]:
+    """Return the sources of one exercise's solution cells, without the magic."""
+    found = []
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "markdown":
-            for heading in re.findall(r"^##+ .*$", source, flags=re.M):
-                inside = heading.startswith(f"### Exercise {number}:")
-        elif inside and "solution" in cell["metadata"].get("tags", ()):
-            found.append(source)
+        magic, _, code = "".join(cell["source"]).partition("\n")
+        if cell["cell_type"] == "code" and magic.split()[:2] == ["%%solution", name]:
+            found.append(code)
     return found

@@ -51,7 +51,7 @@ def predicted_shapes(attempt: object) -> str:
         if complaint:
             complaints.append(f"`{text}`: {complaint}")
     if complaints:
-        raise Wrong("\n".join(complaints))
+        raise Wrong("\n".join(complaints), 1 - len(complaints) / len(EXPRESSIONS))
     return "All five shapes are as you predicted."
 
 
@@ -63,9 +63,10 @@ def _about_shape(answer: object, truth: tuple[int, ...]) -> str:
     if answer == truth:
         return ""
     if len(answer) != len(truth):
-        return f"{answer} has {len(answer)} axes; the tensor has {len(truth)}."
-    axes = [i for i in range(len(truth)) if answer[i] != truth[i]]
-    where = ", ".join(map(str, axes))
+        axes = "axis" if len(answer) == 1 else "axes"
+        return f"{answer} has {len(answer)} {axes}; the tensor has {len(truth)}."
+    wrong = [i for i in range(len(truth)) if answer[i] != truth[i]]
+    where = ", ".join(map(str, wrong))
     return f"{answer} has the right number of axes, but another size on axis {where}."
 
 
@@ -193,9 +194,14 @@ def nearest_digits(attempt: object) -> str:
     known = torch.cat([0.4 * shapes, shapes, 2 * shapes])[torch.randperm(60)]
     known_labels = torch.randint(10, (60,))
     chosen = torch.randint(60, (25,))
-    new = known[chosen] + 0.02 * torch.randn(25, 30)
+    new = known[chosen] + 0.02 * torch.randn(25, 30).sign()
+    # As near by absolute differences, and farther by squared ones: two pixels.
+    decoys = new.clone()
+    decoys[:, :2] += 0.2
+    known = torch.cat([known, decoys])
+    known_labels = torch.cat([known_labels, (known_labels[chosen] + 1) % 10])
     nearest = torch.cdist(new, known).argmin(dim=1)
-    tried = "new (25, 30), known (60, 30) and known_labels (60,)"
+    tried = "new (25, 30), known (85, 30) and known_labels (85,)"
     found = attempted(attempt, call, new, known, known_labels, tried=tried)
     found = as_tensor(returned(found, call), call, (25,))
     if not same(found, known_labels[nearest]):
@@ -221,6 +227,11 @@ def _about_reader(
     squares = (known**2).sum(dim=1)
     if same(found, known_labels[(scores - squares).argmax(dim=1)]):
         return "The bias is minus *half* the sum of the squared pixels."
+    if same(found, known_labels[torch.cdist(new, known, p=1).argmin(dim=1)]):
+        return (
+            "This distance adds up *absolute* differences. The chapter's adds up "
+            "their squares, so that one large difference counts more than many small."
+        )
     if same(found, known_labels[torch.cdist(new, known).argmax(dim=1)]):
         return "Here the *farthest* known digit answers. Should it be argmin?"
     return (

@@ -28,22 +28,26 @@ from helpers.exercises._registry import Wrong, exercise
         "Each step multiplies the error of the slope by 1 - 2 · lr · m. The error "
         "shrinks as long as this factor lies between -1 and 1.",
         "At the border the factor is -1: the slope jumps from one side to the "
-        "other and comes no closer. Solve 1 - 2 · lr · m = -1 for lr.",
-        "m is the mean of the squared inputs: `(x**2).mean()`.",
+        "other and comes no closer. Solve 1 - 2 · lr · m = -1 for lr, where m is "
+        "`(x**2).mean()`.",
+        "The intercept is a parameter, too, and its factor is 1 - 2 · lr. Which of "
+        "the two explodes first?",
     ],
 )
 def border_of_the_learning_rate(attempt: object) -> str:
     """Try a function that returns the largest learning rate that still works."""
     call = "my_border(x)"
-    # Means of x² for which no likely mistake is near another, or near 0.75.
-    for low, high in ((3.2, 4.0), (0.35, 0.5), (6.0, 8.0)):
+    # Means of x² for which no likely mistake is near another, or near 0.75. Where
+    # the mean is below 1, the intercept explodes before the slope.
+    for low, high in ((3.2, 4.0), (0.35, 0.42), (6.0, 8.0)):
         m = random.uniform(low, high)
         half = torch.rand(200).add(0.2)
         half *= math.sqrt(m / (half**2).mean())
         x = torch.cat([half, -half])  # a mean of zero
         found = attempted(attempt, call, x, tried="400 numbers with a mean of zero")
         found = number(returned(found, call), call)
-        if abs(found - 1 / m) > 0.03 / m:
+        border = min(1.0, 1 / m)
+        if abs(found - border) > 0.03 * border:
             raise Wrong(_about_border(found, m))
     return "Beyond this learning rate, every step makes the error larger."
 
@@ -59,6 +63,11 @@ def _about_border(found: float, m: float) -> str:
         return (
             f"With lr = {found:.3g}, the factor 1 - 2 · lr · m is 0: one step takes "
             "the slope to its place. The border is where the factor is -1."
+        )
+    if m < 1 and abs(found - 1 / m) < 0.03 / m:
+        return (
+            f"The mean of x² was {m:.3g}, and {found:.3g} is the border for the slope. "
+            "But the intercept explodes before: its factor is 1 - 2 · lr."
         )
     factor = 1 - 2 * found * m
     return (
@@ -131,7 +140,7 @@ def slopes_of_activations(attempt: object) -> str:
     "02.3",
     hints=[
         "The test image and the kernel are symmetric: rows and columns can be "
-        "swapped without a trace. Try the digit `six[0]` and the kernel of section 7.",
+        "swapped without a trace. Try the digit `six[0]` and the kernel of section 6.",
         "In `image[a:b, c:d]` the rows come first. Compare with the loop variables.",
         "For images and kernels that are not square, compute the number of rows "
         "and the number of columns of the output each for itself, and take the "
@@ -233,14 +242,15 @@ def kernel_found(attempt: object) -> str:
         raise Wrong("This is the secret kernel, but turned by half a turn.")
     if (found - secret.transpose(2, 3)).abs().max() <= NEAR:
         raise Wrong("This is the secret kernel with rows and columns swapped.")
-    if not after < before:
+    if not after < 0.5 * before:
         raise Wrong(
             f"Your kernel's squared error is {after:.3g}; a kernel of zeros has "
-            f"{before:.3g}. Do the steps go downhill, is the learning rate small "
-            "enough, and does your function use the images that it is given?"
+            f"{before:.3g}. Does your function use the images and results that it is "
+            "given? Do the steps go downhill, is the old gradient forgotten before "
+            "each, and is the learning rate small enough?"
         )
     raise Wrong(
         f"It gets closer: the squared error went from {before:.3g} to {after:.3g}. "
-        f"But a weight is still off by {gap:.2g}, and should be by {NEAR} at most. "
-        "More steps, or longer ones?"
+        f"But a weight is still off by {gap:.2g}, and should be by 0.1 at most. More "
+        "steps, or longer ones? And is the old gradient forgotten before each?"
     )

@@ -8,10 +8,8 @@ from helpers.exercises._answers import (
     as_tensor,
     attempted,
     describe,
-    number,
     returned,
     same,
-    sequence,
 )
 from helpers.exercises._digits import some_digits
 from helpers.exercises._registry import Wrong, exercise
@@ -78,3 +76,160 @@ def whole_number(attempt: object) -> str:
         f"It finds all digits, but reads only {right} of {total} rightly. Does the "
         "network get them as in training: bright on dark, centered, normalized?"
     )
+
+
+# Exercise 2 ---------------------------------------------------------------------
+
+
+@exercise(
+    "07.2",
+    hints=[
+        "Print the shape of the ink before and after. What becomes of a tall 1, "
+        "60 pixels high and 8 wide?",
+        "One factor for both sides: 20 divided by the *longer* side.",
+        "Round each side, but let none become 0: `max(1, round(side * factor))`.",
+    ],
+)
+def kept_proportions(attempt: object) -> str:
+    """Try a function that scales ink of many shapes into a box of 20 pixels."""
+    call = "my_scale(ink)"
+    for height, width in ((60, 9), (15, 48), (33, 33), (200, 3), (10, 7), (90, 61)):
+        ink = torch.rand(height, width)
+        tried = f"ink of shape ({height}, {width})"
+        found = returned(attempted(attempt, call, ink, tried=tried), call)
+        found = as_tensor(found, call)
+        if found.ndim == 3 and len(found) == 1:  # with a channel axis: as good
+            found = found[0]
+        factor = 20 / max(height, width)
+        expected = tuple(max(1, round(side * factor)) for side in (height, width))
+        _judge_size(tuple(found.shape), expected, tried)
+        if abs(found.float().mean() - ink.mean()) > 0.15:
+            raise Wrong(
+                f"For {tried}, the mean of the ink goes from {ink.mean():.2f} to "
+                f"{found.float().mean():.2f}. Scaling should keep it, nearly."
+            )
+    return "Every digit fits the box, and none is stretched."
+
+
+def _judge_size(found: tuple[int, ...], expected: tuple[int, ...], tried: str) -> None:
+    """Compare the shape of a scaled digit with the one that keeps proportions."""
+    if len(found) == 2 and all(
+        abs(a - b) <= 1 for a, b in zip(found, expected, strict=True)
+    ):
+        if max(found) == 20:
+            return
+        raise Wrong(f"For {tried}, the longer side should be 20, but is {max(found)}.")
+    if found == (20, 20):
+        raise Wrong(f"{tried.capitalize()} becomes (20, 20): it is still stretched.")
+    if found == expected[::-1]:
+        raise Wrong(
+            f"For {tried}, the shape is {found}: height and width are swapped. Pillow "
+            "says (width, height)."
+        )
+    if len(found) == 2 and min(found) == 20:
+        raise Wrong(
+            f"For {tried}, the shape is {found}: the *shorter* side is 20, so the "
+            "digit does not fit the box."
+        )
+    raise Wrong(f"For {tried}, the shape should be {expected}, but is {found}.")
+
+
+# Exercise 3 ---------------------------------------------------------------------
+
+
+@exercise(
+    "07.3",
+    hints=[
+        "Draw a shift for each digit: `torch.randint(-most, most + 1, (len(images), "
+        "2))`.",
+        "One digit is moved as in the chapter: `F.pad` adds empty rows or columns on "
+        "one side, and a slice cuts as many off on the other. A loop over the "
+        "digits is allowed.",
+        "Or pad all digits by `most` on every side at once, and cut 28 by 28 out of "
+        "each at its own place.",
+    ],
+)
+def moved_at_random(attempt: object) -> str:
+    """Try a function that moves every digit of a batch by its own few pixels."""
+    call = "my_moved(images, most)"
+    seen: set[tuple[int, int]] = set()
+    for most in (3, 2):
+        images = torch.zeros(200, 1, 28, 28)
+        images[:, :, 10:18, 9:19] = torch.rand(200, 1, 8, 10) + 0.1
+        tried = f"200 digits and most = {most}"
+        moved = attempted(attempt, call, images, most, tried=tried)
+        moved = as_tensor(returned(moved, call), call, (200, 1, 28, 28)).float()
+        shifts = [_shift(a[0], b[0]) for a, b in zip(images, moved, strict=True)]
+        if None in shifts:
+            raise Wrong(
+                f"For {tried}: digit {shifts.index(None)} is more than moved. Each "
+                "pixel should be where it was, or up to a few pixels beside it."
+            )
+        known = [shift for shift in shifts if shift is not None]
+        farthest = max(max(abs(right), abs(down)) for right, down in known)
+        if farthest > most:
+            raise Wrong(f"For {tried}, a digit is moved by {farthest} pixels.")
+        if len(set(known)) == 1:
+            raise Wrong(
+                f"For {tried}, all digits are moved by the same {known[0]}. Each "
+                "should get a shift of its own."
+            )
+        for axis, name in enumerate(("right or left", "up or down")):
+            if {shift[axis] for shift in known} != set(range(-most, most + 1)):
+                raise Wrong(
+                    f"For {tried}, the shifts {name} are "
+                    f"{sorted({shift[axis] for shift in known})}. All from {-most} to "
+                    f"{most} should occur among so many."
+                )
+        if all(right == down for right, down in known):
+            raise Wrong("Every digit moves as far down as to the right: draw both.")
+        seen |= set(known)
+    return f"{len(seen)} different shifts, and every pixel was kept."
+
+
+def _shift(image: Tensor, moved: Tensor) -> tuple[int, int] | None:
+    """Return how far (right, down) an image was moved; None if it was changed."""
+    places = moved.nonzero()
+    if not len(places):
+        return None
+    down, right = (places.amin(dim=0) - image.nonzero().amin(dim=0)).tolist()
+    if not torch.allclose(image.roll((down, right), (0, 1)), moved, atol=1e-5):
+        return None
+    return right, down
+
+
+# Exercise 4 ---------------------------------------------------------------------
+
+
+@exercise(
+    "07.4",
+    hints=[
+        "The largest probability of each row: `probabilities.max(dim=1)` returns "
+        "values and indices.",
+        "Where the largest is below the threshold, the answer is -1: "
+        "`torch.where(condition, a, b)`.",
+    ],
+)
+def refusing(attempt: object) -> str:
+    """Try a function that answers with a class, or with -1 when it is not sure."""
+    call = "my_answers(probabilities, threshold)"
+    for threshold in (0.5, 0.9, 0.3):
+        probabilities = (4 * torch.randn(200, 10)).softmax(dim=1)
+        tops, classes = probabilities.max(dim=1)
+        expected = torch.where(tops >= threshold, classes, -1)
+        tried = f"200 rows and the threshold {threshold}"
+        found = attempted(attempt, call, probabilities, threshold, tried=tried)
+        found = as_tensor(returned(found, call), call, (200,))
+        if same(found, expected):
+            continue
+        if same(found, classes):
+            raise Wrong("No answer is refused, whatever the threshold.")
+        if same(found, torch.where(tops < threshold, classes, -1)):
+            raise Wrong("It refuses where the network is sure, and answers elsewhere.")
+        at = int((found != expected).nonzero()[0])
+        raise Wrong(
+            f"With the threshold {threshold} and a largest probability of "
+            f"{tops[at]:.2f}, the answer should be {expected[at]}, but is "
+            f"{found[at].item():g}."
+        )
+    return "Sure answers stay, the others become -1."

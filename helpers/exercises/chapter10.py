@@ -301,3 +301,54 @@ def _judge_gathered(
             "part's loss a mean, divided once by the number of parts?"
         )
     raise Wrong("The gradient is not that of the whole batch, nor of one of its parts.")
+
+
+# Exercise 4 ---------------------------------------------------------------------
+
+
+def _finish(writes: list[float], computes: list[float]) -> float:
+    """Return when the GPU has carried out all orders."""
+    written = free = 0.0
+    for write, compute in zip(writes, computes, strict=True):
+        written += write
+        free = max(written, free) + compute
+    return free
+
+
+@exercise(
+    "10.4",
+    hints=[
+        "Keep two clocks: when the processor has written the order, and when the GPU "
+        "is free again.",
+        "An order begins at the later of the two: it must be written, and the one "
+        "before must be done.",
+        "`begin = max(written, free)`, and then `free = begin + compute`.",
+    ],
+)
+def two_timelines(attempt: object) -> str:
+    """Try a function that computes when a queue of orders is done."""
+    call = "my_finish(writes, computes)"
+    for count, slow in ((6, 0.2), (6, 5.0), (12, 1.0), (12, 1.0), (1, 1.0)):
+        writes = (0.1 + torch.rand(count)).tolist()
+        computes = (slow * (0.1 + torch.rand(count))).tolist()
+        tried = f"{count} orders"
+        found = attempted(attempt, call, list(writes), list(computes), tried=tried)
+        found = number(returned(found, call), call)
+        if abs(found - _finish(writes, computes)) < 1e-4:
+            continue
+        if count > 1 and abs(found - sum(writes) - sum(computes)) < 1e-4:
+            raise Wrong(
+                "Here the processor waits for the GPU after every order. It goes on "
+                "writing while the GPU computes."
+            )
+        if abs(found - max(sum(writes), sum(computes))) < 1e-4:
+            raise Wrong(
+                "Nearly: the longer of the two decides. But the GPU cannot begin "
+                "before the first order is written, nor an order before it is written."
+            )
+        raise Wrong(
+            f"For {tried}, written in {[round(w, 2) for w in writes]} and computed in "
+            f"{[round(c, 2) for c in computes]} seconds, the GPU is done after "
+            f"{_finish(writes, computes):.2f} s, and not {found:.2f}."
+        )
+    return "Two clocks, and at each order the later one decides."

@@ -1,13 +1,19 @@
 """Chapter 11: faster."""
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
 
+import numpy as np
+import torch
+
 from helpers.exercises._answers import (
+    as_tensor,
     attempted,
     describe,
+    first_difference,
     number,
     returned,
     same,
@@ -84,3 +90,128 @@ def _judge_shares(shares: list[list[int]], n: int, k: int) -> None:
             f"{text}, one gets {sizes[-1]} and another {sizes[0]}. All wait for the "
             "one with the most: let the shares differ by one at most."
         )
+
+
+# Exercise 2 ---------------------------------------------------------------------
+
+
+@exercise(
+    "11.2",
+    hints=[
+        "Each process has a share of the digits, rounded up: the sampler repeats some, "
+        "so that all take the same number of steps.",
+        "Its share, divided by the batch size and rounded up, is the number of steps "
+        "in an epoch.",
+        "`math.ceil` rounds up.",
+    ],
+)
+def steps_of_a_run(attempt: object) -> str:
+    """Try a function that counts the steps of a run in several processes."""
+    call = "my_steps(num_examples, batch_size, num_processes, num_epochs)"
+    cases = [(2_048, 32, 2, 2)]
+    for _ in range(6):
+        size, processes = random.randint(2, 60), random.randint(2, 6)
+        # Neither a multiple of what a step takes, nor one example short of it.
+        rest = random.randint(1, size * processes - 1)
+        cases.append(
+            (size * processes * random.randint(3, 20) + rest, size, processes, 3)
+        )
+    for examples, size, processes, epochs in cases:
+        tried = f"({examples}, {size}, {processes}, {epochs})"
+        found = attempted(attempt, call, examples, size, processes, epochs, tried=tried)
+        found = number(returned(found, call), call)
+        a_epoch = math.ceil(examples / (size * processes))
+        if found == epochs * a_epoch:
+            continue
+        if found == a_epoch:
+            raise Wrong(f"For {tried} these are the steps of one epoch.")
+        if found == epochs * math.ceil(examples / size):
+            raise Wrong(
+                f"For {tried}: every process takes a batch in each step, so there are "
+                "fewer steps."
+            )
+        raise Wrong(
+            f"For {tried} there are {epochs * a_epoch} steps, and not {found:g}. The "
+            "last batch of an epoch may be smaller, and is a step."
+        )
+    return "Twice the processes, half the steps."
+
+
+# Exercise 3 ---------------------------------------------------------------------
+
+
+@exercise(
+    "11.3",
+    hints=[
+        "The gradient of a mean over all examples is the sum of all examples' "
+        "gradients, divided by their number.",
+        "A process's gradient times its number of examples is the sum of its own "
+        "examples' gradients.",
+        "Add those sums up, and divide once by the number of all examples.",
+    ],
+)
+def gradient_of_all(attempt: object) -> str:
+    """Try a function that puts together the gradients of unequal batches."""
+    call = "my_gradient(gradients, counts)"
+    for counts in ([4, 4], [32, 32, 8], [1, 50], [7, 9, 5, 3]):
+        gradients = [torch.randn(3, 5) for _ in counts]
+        tried = f"gradients of batches of {counts}"
+        copies = [gradient.clone() for gradient in gradients]
+        found = attempted(attempt, call, copies, list(counts), tried=tried)
+        found = as_tensor(returned(found, call), call, (3, 5))
+        pairs = list(zip(gradients, counts, strict=True))
+        total = sum((g * n for g, n in pairs), torch.zeros(3, 5))
+        if same(found, total / sum(counts)):
+            continue
+        if same(found, torch.stack(gradients).mean(dim=0)):
+            raise Wrong(
+                f"For {tried}: this is the plain mean. An example in a small batch "
+                "then counts more than one in a large batch."
+            )
+        if same(found, total) or same(found, torch.stack(gradients).sum(dim=0)):
+            raise Wrong("These are added up, but not divided.")
+        raise Wrong(f"For {tried}: {first_difference(found, total / sum(counts))}.")
+    return "The gradient of all examples, whoever computed which."
+
+
+# Exercise 4 ---------------------------------------------------------------------
+
+
+@exercise(
+    "11.4",
+    hints=[
+        "A gain that no seed contradicts: the *worst* run with the change is better "
+        "than the *best* run without it.",
+        "`min(after) > max(before)`.",
+    ],
+)
+def sure_gain(attempt: object) -> str:
+    """Try a function that says whether two sets of runs lie apart."""
+    call = "my_gain(before, after)"
+    seen = set()
+    while len(seen) < 4:
+        before = [0.966, 0.974, *(random.uniform(0.966, 0.974) for _ in range(3))]
+        random.shuffle(before)
+        shift = random.choice([-0.02, 0.003, 0.004, 0.012])
+        after = [value + shift for value in random.sample(before, 5)]
+        truth = min(after) > max(before)
+        better_mean = sum(after) > sum(before)
+        seen.add(shift)
+        shown = " and ".join(
+            "[" + ", ".join(f"{v:.4f}" for v in runs) + "]" for runs in (before, after)
+        )
+        found = attempted(attempt, call, list(before), list(after), tried=shown)
+        found = returned(found, call)
+        if not isinstance(found, bool | np.bool_):
+            raise Wrong(
+                f"`{call}` should return True or False, but is {describe(found)}."
+            )
+        if bool(found) == truth:
+            continue
+        if found and better_mean:
+            raise Wrong(
+                f"For {shown} it says True. The mean is better, but some runs with the "
+                "change are worse than some without: that may be luck."
+            )
+        raise Wrong(f"For {shown} it should say {truth}.")
+    return "It calls a gain only what no seed contradicts."

@@ -1,35 +1,29 @@
-"""Measure networks and recipes on CIFAR-10 and record what comes out.
+"""Networks and recipes for CIFAR-10, and what comes out of each.
 
-``python tests/benchmarks/photographs.py`` trains each network of the chapter by
-its recipe and writes results/photographs.json, which the chapter draws. It needs
-real photographs (the chapter says where they may come from). The file is written
-after each run, and a run that it holds is left alone: after a break the same
-command goes on with the next run. ``--again NAME`` measures a run once more.
-
-The validation photographs are looked at after each epoch. The test photographs
-are looked at once a run, when it has ended, and choose nothing.
+The ladder changes one thing at a time. "best" is the recipe of fast_photographs.py,
+which trains on the validation photographs, too. The validation photographs are looked
+at after each epoch of the ladder; the test photographs once a run, when it has ended,
+and choose nothing.
 """
 
-import argparse
-import datetime
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
+import fast_photographs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
-from torch.utils.data import TensorDataset
+from torch.utils.data import Subset, TensorDataset
+from writing import Part, stamp
 
 from helpers import data
-from helpers.device import choose_device, environment, time_calls
+from helpers.device import synchronize, time_calls
 from helpers.evaluation import (
     accuracy_per_class,
     confusion_matrix,
@@ -37,14 +31,11 @@ from helpers.evaluation import (
     predict,
 )
 from helpers.models import PhotoNet, ResidualNet, count_parameters
-from helpers.reproduce import write_json
-from helpers.training import train_one_epoch
+from helpers.training import AfterStep, train_one_epoch
 
-RESULTS = Path(__file__).parent / "results" / "photographs.json"
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 HALF = (0.5, 0.5, 0.5)
-STEP_EPOCHS = 8
-BEST_EPOCHS = 14
+EPOCHS = 8
 
 
 class NormPhotoNet(PhotoNet):
@@ -68,6 +59,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "PhotoNet": PhotoNet,
     "NormPhotoNet": NormPhotoNet,
     "ResidualNet": ResidualNet,
+    "WideResidualNet": lambda: ResidualNet(width=64),
 }
 
 
@@ -79,14 +71,13 @@ class Recipe:
     model: str
     batch_size: int
     lr: float
-    num_epochs: int = STEP_EPOCHS
+    num_epochs: int = EPOCHS
     momentum: float = 0.9
     weight_decay: float = 0.0
     augment: bool = False
     one_cycle: bool = False
     mean: tuple[float, ...] = data.CIFAR10_MEAN
     std: tuple[float, ...] = data.CIFAR10_STD
-    seed: int = 0
 
 
 # From "batch-4" to "one-cycle" each recipe changes one thing of the one before
@@ -113,37 +104,59 @@ RECIPES = {
         augment=True,
         one_cycle=True,
     ),
-    "best": Recipe(
-        "the same, longer",
-        "ResidualNet",
-        64,
-        0.1,
-        num_epochs=BEST_EPOCHS,
-        weight_decay=5e-4,
-        augment=True,
-        one_cycle=True,
-    ),
 }
+WIDE = replace(
+    RECIPES["one-cycle"],
+    title="a residual network for a GPU",
+    model="WideResidualNet",
+    batch_size=512,
+    lr=0.4,
+    num_epochs=20,
+)
+BEST = {"title": "the fast recipe", "model": "QuickNet"}
 
 
-class Photographs:
-    """Training, validation and test photographs, normalized on request."""
-
-    def __init__(self, limit: int | None = None) -> None:
-        train, test = data.cifar10("train"), data.cifar10("test")
-        self.source, self.is_stand_in = train.source, train.is_stand_in
-        self.classes = train.classes
-        parts = (*data.split_train_validation(train, len(train) // 10), test)
-        if limit:
-            parts = [torch.utils.data.Subset(part, range(limit)) for part in parts]
-        self.parts = parts
-
-    def tensors(self, recipe: Recipe) -> list[TensorDataset]:
-        return [data.to_tensors(part, recipe.mean, recipe.std) for part in self.parts]
+@lru_cache(maxsize=1)
+def parts(limit: int | None) -> tuple[Subset, Subset, Subset]:
+    """Return training, validation and test photographs, as bytes."""
+    train, test = data.cifar10("train"), data.cifar10("test")
+    if train.is_stand_in and not limit:
+        raise LookupError("for there are no photographs here")
+    known, held_out = data.split_train_validation(train, len(train) // 10)
+    if limit:
+        known, held_out = Subset(known, range(limit)), Subset(held_out, range(limit))
+    return known, held_out, Subset(test, range(limit or len(test)))
 
 
-def run(recipe: Recipe, photographs: Photographs, device: torch.device) -> dict:
-    """Train by one recipe and return its record.
+def source(device: torch.device, limit: int | None) -> dict[str, Any]:
+    """Return what a file says of the photographs."""
+    photographs = data.cifar10("train")
+    return {
+        "data": photographs.source,
+        "classes": photographs.classes,
+        "examples": [len(part) for part in parts(limit)],
+    }
+
+
+def source_and_speed(device: torch.device, limit: int | None) -> dict[str, Any]:
+    """Return that, and how fast a training step is here."""
+    speed = measure_speed(device) | stamp(device)
+    return source(device, limit) | {"speed": speed}
+
+
+def measure(
+    name: str, seed: int, device: torch.device, limit: int | None
+) -> dict[str, Any]:
+    """Train by one of `RECIPES`, or by the best one."""
+    if name == "best":
+        return measure_best(seed, device, limit)
+    return measure_recipe(RECIPES[name], seed, device, limit)
+
+
+def measure_recipe(
+    recipe: Recipe, seed: int, device: torch.device, limit: int | None
+) -> dict[str, Any]:
+    """Train by a recipe and return its record.
 
     Returns
     -------
@@ -151,13 +164,16 @@ def run(recipe: Recipe, photographs: Photographs, device: torch.device) -> dict:
         ``epochs``: a row for the untrained network and one after each epoch, as
         `helpers.training.fit` has them, with the ``seconds`` of training so far,
         measuring left out (``seconds`` by the clock, ``cpu_seconds`` by all
-        cores together). ``test``: loss, accuracy, accuracy of each class, and
-        confusion matrix.
+        cores together), and with what the network makes of 5,000 training pictures
+        as they are (``seen_loss``, ``seen_accuracy``). ``test``: loss, accuracy,
+        accuracy of each class, and confusion matrix.
     """
-    train, validation, test = photographs.tensors(recipe)
-    torch.manual_seed(recipe.seed)
+    train, validation, test = (
+        data.to_tensors(part, recipe.mean, recipe.std) for part in parts(limit)
+    )
+    torch.manual_seed(seed)
     model = MODELS[recipe.model]().to(device, memory_format=torch.channels_last)
-    generator = torch.Generator().manual_seed(recipe.seed)
+    generator = torch.Generator().manual_seed(seed)
     loader = data.batches(train, recipe.batch_size, True, generator)
     optimizer = SGD(
         model.parameters(),
@@ -167,49 +183,98 @@ def run(recipe: Recipe, photographs: Photographs, device: torch.device) -> dict:
     )
     after_step = None
     if recipe.one_cycle:
-        after_step = one_cycle(optimizer, recipe, len(loader))
+        after_step = one_cycle(optimizer, recipe.lr, recipe.num_epochs * len(loader))
     batches = data.Augmented(loader) if recipe.augment else loader
-    loss_fn = nn.CrossEntropyLoss()
-    validation_loader = data.batches(validation, 1_000)
-
-    epochs = [{"epoch": 0, "examples": 0, "seconds": 0.0, "cpu_seconds": 0.0}]
-    for epoch in range(recipe.num_epochs + 1):
-        if epoch > 0:
-            start, cpu_start = time.perf_counter(), time.process_time()
-            loss, accuracy = train_one_epoch(
-                model, batches, loss_fn, optimizer, device, after_step
-            )
-            before = epochs[-1]
-            row = {
-                "epoch": epoch,
-                "examples": epoch * len(train),
-                "seconds": before["seconds"] + time.perf_counter() - start,
-                "cpu_seconds": before["cpu_seconds"] + time.process_time() - cpu_start,
-                "train_loss": loss,
-                "train_accuracy": accuracy,
-            }
-            epochs.append(row)
-        loss, accuracy = evaluate(model, validation_loader, loss_fn, device)
-        epochs[-1] |= {"validation_loss": loss, "validation_accuracy": accuracy}
-        print(
-            f"  epoch {epoch}: {accuracy:.2%} of the validation photographs, "
-            f"{epochs[-1]['seconds']:.0f} s",
-            flush=True,
-        )
+    held_out = {"seen": TensorDataset(*train[:5_000]), "validation": validation}
+    epochs = follow(
+        model, batches, optimizer, device, recipe.num_epochs, after_step, held_out
+    )
     return {
         "parameters": count_parameters(model),
         "seconds": epochs[-1]["seconds"],
         "cpu_seconds": epochs[-1]["cpu_seconds"],
         "epochs": epochs,
-        "test": look_at_test(model, test, device),
+        "test": look_at_test(*predict(model, data.batches(test, 1_000), device)),
     }
 
 
-def one_cycle(
-    optimizer: Optimizer, recipe: Recipe, steps: int
-) -> Callable[[float, int, int], None]:
+def follow(
+    model: nn.Module,
+    batches: Any,
+    optimizer: Optimizer,
+    device: torch.device,
+    num_epochs: int,
+    after_step: AfterStep | None,
+    held_out: dict[str, TensorDataset],
+) -> list[dict[str, Any]]:
+    """Train, and return a row before the first epoch and after each."""
+    loss_fn = nn.CrossEntropyLoss()
+    seconds = cpu_seconds = 0.0
+    epochs = []
+    for epoch in range(num_epochs + 1):
+        row: dict[str, Any] = {"epoch": epoch}
+        if epoch > 0:
+            start, cpu_start = time.perf_counter(), time.process_time()
+            row["train_loss"], row["train_accuracy"] = train_one_epoch(
+                model, batches, loss_fn, optimizer, device, after_step
+            )
+            seconds += time.perf_counter() - start
+            cpu_seconds += time.process_time() - cpu_start
+        row |= {"seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
+        for name, pictures in held_out.items():
+            loader = data.batches(pictures, 1_000)
+            row[f"{name}_loss"], row[f"{name}_accuracy"] = evaluate(
+                model, loader, loss_fn, device
+            )
+        epochs.append(row)
+        print(f"  epoch {epoch}: {row['validation_accuracy']:.2%}, {seconds:.0f} s")
+    return epochs
+
+
+def measure_best(seed: int, device: torch.device, limit: int | None) -> dict[str, Any]:
+    """Train by the recipe that asks the machine, on all but the test photographs."""
+    known, held_out, test = parts(limit)
+    plan, speeds = fast_photographs.choose_plan(device)
+    if limit:
+        plan = replace(plan, num_epochs=1, batch_size=limit)
+    start, cpu_start = time.perf_counter(), time.process_time()
+    mean, std = data.CIFAR10_MEAN, data.CIFAR10_STD
+    images, labels = (
+        torch.cat(both).to(device)
+        for both in zip(
+            data.to_tensors(known, mean, std).tensors,
+            data.to_tensors(held_out, mean, std).tensors,
+            strict=True,
+        )
+    )
+    epochs = []
+
+    def after_epoch(epoch: int, loss: float, accuracy: float) -> None:
+        seconds = time.perf_counter() - start
+        cpu_seconds = time.process_time() - cpu_start
+        row = {"epoch": epoch, "train_loss": loss, "train_accuracy": accuracy}
+        epochs.append(row | {"seconds": seconds, "cpu_seconds": cpu_seconds})
+        print(f"  epoch {epoch}: loss {loss:.3f}, {seconds:.0f} s", flush=True)
+
+    model = fast_photographs.train(images, labels, plan, seed, after_epoch)
+    synchronize(device)
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    test_images, test_labels = data.to_tensors(test, mean, std).tensors
+    logits = fast_photographs.predict(model, test_images.to(device), plan)
+    return {
+        "plan": asdict(plan) | {"dtype": str(plan.dtype).removeprefix("torch.")},
+        "images_per_second": speeds,
+        "parameters": count_parameters(model),
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "epochs": epochs,
+        "test": look_at_test(logits.cpu(), test_labels),
+    }
+
+
+def one_cycle(optimizer: Optimizer, lr: float, steps: int) -> AfterStep:
     """Return a hook that moves the learning rate after each step."""
-    schedule = OneCycleLR(optimizer, recipe.lr, total_steps=recipe.num_epochs * steps)
+    schedule = OneCycleLR(optimizer, lr, total_steps=steps)
 
     def after_step(loss: float, correct: int, size: int) -> None:
         schedule.step()
@@ -217,10 +282,8 @@ def one_cycle(
     return after_step
 
 
-def look_at_test(
-    model: nn.Module, test: TensorDataset, device: torch.device
-) -> dict[str, Any]:
-    logits, labels = predict(model, data.batches(test, 1_000), device)
+def look_at_test(logits: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Return what the test photographs say of a network's answers."""
     matrix = confusion_matrix(logits.argmax(dim=1), labels)
     return {
         "accuracy": matrix.trace().item() / len(labels),
@@ -273,64 +336,9 @@ def time_step(
     return statistics.median(time_calls(step, device, warmup=5, repeats=30))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("runs", nargs="*", metavar="RUN", help=", ".join(RECIPES))
-    parser.add_argument("--again", action="store_true", help="measure them once more")
-    parser.add_argument("--device", help="cpu, cuda, mps; chosen if left out")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="the JSON file")
-    parser.add_argument("--note", default="", help="on the machine, for the record")
-    parser.add_argument("--limit", type=int, help="photographs of each part, to try")
-    options = parser.parse_args(arguments)
-    if options.limit and options.out == RESULTS:
-        parser.error("--limit is for trying: name another file with --out")
-    names = options.runs or list(RECIPES)
-    for name in names:
-        if name not in RECIPES:
-            parser.error(f"no run {name!r}; there are {', '.join(RECIPES)}")
-
-    device = choose_device(options.device)
-    photographs = Photographs(options.limit)
-    if photographs.is_stand_in and not options.limit:
-        print("There are no photographs here, so there is nothing to record.")
-        return 1
-    content = json.loads(options.out.read_text()) if options.out.exists() else {}
-    content.setdefault("runs", {})
-    content |= {
-        "data": photographs.source,
-        "classes": photographs.classes,
-        "examples": [len(part) for part in photographs.parts],
-    }
-    if options.again or "speed" not in content:
-        content["speed"] = measure_speed(device) | stamp(device, options.note)
-        write_json(options.out, content)
-    for name in names:
-        if name in content["runs"] and not options.again:
-            continue
-        print(f"{name}: {RECIPES[name].title}", flush=True)
-        recipe = RECIPES[name]
-        record = run(recipe, photographs, device)
-        content["runs"][name] = (
-            {"recipe": asdict(recipe)} | stamp(device, options.note) | record
-        )
-        content["runs"] = {
-            known: content["runs"][known]
-            for known in RECIPES
-            if known in content["runs"]
-        }
-        write_json(options.out, content)
-        print(f"  {record['test']['accuracy']:.2%} of the test photographs")
-    return 0
-
-
-def stamp(device: torch.device, note: str) -> dict[str, Any]:
-    """Return when and where a figure was measured."""
-    stamped = {
-        "date": datetime.date.today().isoformat(),
-        "environment": environment(device),
-    }
-    return stamped | ({"note": note} if note else {})
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+PHOTOGRAPHS = Part(
+    measure,
+    {name: asdict(recipe) for name, recipe in RECIPES.items()} | {"best": BEST},
+    dict.fromkeys([*RECIPES, "best"], 3),
+    source_and_speed,
+)

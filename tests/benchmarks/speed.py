@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from digits import FAST, build, run, with_transform
+from digits import FAST, STEPS, build, run, with_transform
 from torch import nn, optim
 from torch.utils.data import DataLoader, Dataset, Subset
+from writing import Part
 
 from helpers import data
 from helpers.device import synchronize, time_calls
 from helpers.models import DropoutNet
 from helpers.training import train_one_epoch
 
-SHARES = (8, 4, 2, 1)
+LOADERS = ("plain", "2 workers", "in memory")
+IN_MEMORY = STEPS["smoothing"]
+SHARES = ("8", "4", "2", "1")
 
 
 class Waiting:
@@ -69,7 +72,7 @@ def measure_loading(
 def measure_growth(
     name: str, seed: int, device: torch.device, limit: int | None
 ) -> dict[str, Any]:
-    """Train by the fast recipe on a share of the digits, in a fresh process."""
+    """Train on a share of the digits, all prepared at once, in a fresh process."""
     digits = (limit or 60_000) // int(name)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
@@ -81,11 +84,11 @@ def _grow(
     digits: int, seed: int, device: torch.device, num_threads: int
 ) -> dict[str, Any]:
     torch.set_num_threads(num_threads)
-    train = Subset(with_transform("train", FAST), range(digits))
-    test = Subset(with_transform("test", FAST), range(100))
-    run(FAST, seed, device, test, test)  # what a run of any size needs
+    train = Subset(with_transform("train", IN_MEMORY), range(digits))
+    test = Subset(with_transform("test", IN_MEMORY), range(100))
+    run(IN_MEMORY, seed, device, test, test)  # what a run of any size needs
     before = current_memory()
-    record = run(FAST, seed, device, train, test)
+    record = run(IN_MEMORY, seed, device, train, test)
     return {
         "seed": seed,
         "digits": digits,
@@ -142,3 +145,20 @@ def current_memory() -> float:
     if not status.exists():
         return peak_memory()
     return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+LOADING = Part(
+    measure_loading,
+    {name: {"network": "DropoutNet", "batch_size": 64} for name in LOADERS},
+    dict.fromkeys(LOADERS, 3),
+)
+GROWTH = Part(
+    measure_growth,
+    {share: {"step": "smoothing", "share": int(share)} for share in SHARES},
+    dict.fromkeys(SHARES, 3),
+)
+COMPILE = Part(
+    measure_compile,
+    {name: {"recipe": "fast", "step": name} for name in ("plain", "compiled")},
+    {"plain": 1, "compiled": 1},
+)

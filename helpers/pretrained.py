@@ -1,0 +1,130 @@
+"""Trained networks for the chapters, trained once and kept."""
+
+import contextlib
+import hashlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from helpers import checkpoint, data, evaluation, models, recipe, training
+from helpers.checkpoint import CheckpointError
+from helpers.data._cache import cannot_write
+from helpers.files import locked
+from helpers.recipe import Recipe
+from helpers.training import History, fit
+
+RECIPES = {"dropout": Recipe()}
+
+
+def trained_model(name: str = "dropout") -> tuple[nn.Module, History]:
+    """Return a network trained by one of the book's recipes, and its history.
+
+    The first call trains it and keeps it under `helpers.data.cache_folder()`;
+    later calls load it. If several processes call at once, one trains and the
+    others wait. Global random state stays as it was.
+
+    Parameters
+    ----------
+    name : str
+        A key of `RECIPES`.
+
+    Returns
+    -------
+    (nn.Module, dict)
+        The network on the CPU in evaluation mode, and what
+        `helpers.training.fit` returned.
+
+    Raises
+    ------
+    ValueError
+        If there is no recipe of that name.
+    helpers.data.DataError, helpers.checkpoint.CheckpointError
+        If the cache folder cannot be written.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"name must be one of {', '.join(RECIPES)}, not {name!r}")
+    key = _cache_key(RECIPES[name])
+    path = data.cache_folder() / "trained" / f"{name}-{key[:16]}.pt"
+    found = _load(path, RECIPES[name])
+    if found is not None:
+        return found
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.with_suffix(".lock")):
+            # Another process may have trained it while this one waited.
+            found = _load(path, RECIPES[name])
+            if found is None:
+                found = _train(RECIPES[name])
+                for left_over in path.parent.glob(f"{path.name}.*.partial"):
+                    left_over.unlink(missing_ok=True)
+                content = {"model": found[0].state_dict(), "history": found[1]}
+                checkpoint.write(content, path)
+    except OSError as error:
+        raise cannot_write(Path(error.filename or path), error) from error
+    return found
+
+
+def _train(recipe: Recipe) -> tuple[nn.Module, History]:
+    """Train as chapter 5 does. This function's text is part of the cache key."""
+    train_set, validation_set = recipe.digits()
+    order = torch.Generator().manual_seed(recipe.seed)
+    with torch.random.fork_rng(devices=[]), _one_thread():
+        # torch.manual_seed would also reseed the GPUs, which stay untouched.
+        torch.default_generator.manual_seed(recipe.seed)
+        model = recipe.make_model()
+        history = fit(
+            model,
+            data.batches(train_set, recipe.batch_size, shuffle=True, generator=order),
+            data.batches(validation_set, 1_000),
+            nn.CrossEntropyLoss(),
+            recipe.make_optimizer(model),
+            torch.device("cpu"),
+            recipe.epochs,
+        )
+    return model.eval(), history
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: the same sums whatever the number of cores.
+
+    For networks this small it is nearly as fast as two, and where several
+    notebooks run at once it is much faster: threads do not wait for each other.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _cache_key(of_recipe: Recipe) -> str:
+    """Return a checksum of all that the trained weights depend on.
+
+    The sources of `helpers.data` hold the md5 sums of MNIST, so the data is
+    covered too.
+    """
+    digest = hashlib.sha256(f"{of_recipe} {torch.__version__}".encode())
+    digest.update(inspect.getsource(_train).encode())
+    for module in (data, models, training, evaluation, recipe):
+        source = Path(inspect.getfile(module))
+        files = source.parent.glob("*.py") if module is data else [source]
+        for file in sorted(files):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _load(path: Path, recipe: Recipe) -> tuple[nn.Module, History] | None:
+    """Return what `path` holds, or None if that is missing, damaged or other."""
+    try:
+        content = checkpoint.read(path)
+        with torch.random.fork_rng(devices=[]):  # first weights are drawn too
+            model = recipe.make_model()
+        model.load_state_dict(content["model"])
+    except (CheckpointError, KeyError, RuntimeError):
+        return None
+    return model.eval(), content["history"]

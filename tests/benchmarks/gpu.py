@@ -1,0 +1,458 @@
+"""Measure on a GPU what chapters 9 to 11 tell of one, within eight minutes.
+
+``python tests/benchmarks/gpu.py`` measures all parts; name some to measure only those.
+Each has a file in helpers/records/, written after each run. A run that the file holds
+is left alone: after a break, the same command goes on. What a GPU cannot do is left
+out. ``--limit 64 --out FOLDER`` tries everything in small sizes, without a GPU, too.
+
+gpu-matmul       products of matrices in each format: how fast, how exact
+gpu-steps        steps by width and batch: writing the orders, and carrying them out
+gpu-loop         an epoch of the small dropout network, one change after another
+gpu-copy         batches to the GPU: pageable, pinned, on a stream of their own
+gpu-precision    a large network's step in each format: how fast, in how much memory
+gpu-compile      a step through torch.compile, and as a CUDA graph
+gpu-digits       seconds until 99 % of the test digits are read
+gpu-photographs  seconds until 94 % of the test photographs are (needs CIFAR-10)
+"""
+
+import itertools
+import multiprocessing
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import digits
+import photographs
+import torch
+import torch.nn.functional as F
+from run import parse
+from torch import Tensor, nn
+from torch.optim import SGD
+from torch.utils.data import DataLoader, Subset
+from writing import Part, measure_part
+
+from helpers import data
+from helpers.device import choose_device, synchronize, time_calls
+from helpers.models import DropoutNet, FastNet, ResidualNet
+from helpers.training import train_one_epoch
+
+FORMATS = ("float32", "tf32", "float16", "bfloat16")
+Step = Callable[[], object]
+
+
+def a_gpu(device: torch.device, limit: int | None) -> dict[str, Any]:
+    """Refuse to record a processor's figures as a GPU's."""
+    if device.type == "cpu" and not limit:
+        raise LookupError("for there is no GPU here")
+    return {}
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let float32 be computed with TensorFloat-32, where a GPU has it, or not.
+
+    torch 2.9 brought a new setting. A process must not use both that and the old
+    flags, and one that has used the new one must not compile
+    (https://github.com/pytorch/pytorch/issues/166387).
+    """
+    if not torch.cuda.is_available():
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if hasattr(matmul, "fp32_precision"):
+        matmul.fp32_precision = cudnn.conv.fp32_precision = (
+            "tf32" if allowed else "ieee"
+        )
+    else:
+        matmul.allow_tf32 = cudnn.allow_tf32 = allowed
+
+
+def dtype_of(form: str, device: torch.device) -> torch.dtype:
+    """Set how float32 is computed, and return the dtype of a format.
+
+    Raises
+    ------
+    LookupError
+        If the device cannot compute in this format.
+    """
+    allow_tf32(form == "tf32")
+    cuda = device.type == "cuda"
+    if form == "tf32":
+        if not cuda or torch.cuda.get_device_capability(device) < (8, 0):
+            raise LookupError("for this device has no TF32")
+        return torch.float32
+    if form == "bfloat16" and cuda and not torch.cuda.is_bf16_supported(False):
+        raise LookupError("for this GPU has no bfloat16")
+    dtype: torch.dtype = getattr(torch, form)
+    return dtype
+
+
+def make_step(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    dtype: torch.dtype = torch.float32,
+) -> Callable[[], Tensor]:
+    """Return a function that takes one training step, and returns its loss."""
+    optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
+    device_type = images.device.type
+    # Gradients that are too small for float16 are computed from a larger loss.
+    scaler = torch.amp.GradScaler(device_type, enabled=dtype == torch.float16)
+
+    def step() -> Tensor:
+        with torch.autocast(device_type, dtype, enabled=dtype != torch.float32):
+            loss = F.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        return loss.detach()
+
+    return step
+
+
+def some_photographs(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return noise in the shape of photographs, and labels."""
+    images = torch.randn(count, 3, 32, 32, device=device)
+    return images, torch.randint(10, (count,), device=device)
+
+
+def seconds_a_call(step: Step, device: torch.device, limit: int | None) -> float:
+    """Return the seconds of a call when many follow one another without a wait."""
+    calls = 2 if limit else 20
+
+    def several() -> None:
+        for _ in range(calls):
+            step()
+
+    return statistics.median(time_calls(several, device, 1, 3)) / calls
+
+
+def measure_matmul(
+    name: str, seed: int, device: torch.device, limit: int | None
+) -> dict[str, Any]:
+    """Time the product of two square matrices, and tell how far off it is."""
+    about = MATMUL.runs[name]
+    size, dtype = min(about["size"], limit or 10_000), dtype_of(about["format"], device)
+    torch.manual_seed(seed)
+    a, b = torch.randn(2, size, size, device=device)
+    few = a[:32].double().cpu() @ b.double().cpu()
+    a, b = a.to(dtype), b.to(dtype)
+    off = (a[:32] @ b).double().cpu() - few
+    seconds = seconds_a_call(lambda: a @ b, device, limit)
+    return {
+        "seconds": seconds,
+        "teraflops": 2e-12 * size**3 / seconds,
+        "error": (off.norm() / few.norm()).item(),
+    }
+
+
+def measure_steps(
+    name: str, seed: int, device: torch.device, limit: int | None
+) -> dict[str, Any]:
+    """Time a step of a `ResidualNet`: orders alone, many in a row, one by one."""
+    about = STEPS.runs[name]
+    if about["where"] == "cpu":
+        device = torch.device("cpu")
+    allow_tf32(False)
+    batch_size = min(about["batch_size"], limit or 10_000)
+    model = ResidualNet(about["width"]).to(device)
+    step = make_step(model, *some_photographs(batch_size, device))
+    waited = statistics.median(time_calls(step, device, 2, 2 if limit else 10))
+    synchronize(device)
+    start = time.perf_counter()
+    step()  # returns when the processor has written its orders
+    step()
+    orders = (time.perf_counter() - start) / 2
+    seconds = seconds_a_call(step, device, limit)
+    return {
+        "orders": orders,
+        "step": seconds,
+        "waited": waited,
+        "images_per_second": batch_size / seconds,
+    }
+
+
+def measure_loop(
+    name: str, seed: int, device: torch.device, limit: int | None
+) -> dict[str, Any]:
+    """Train `DropoutNet` for an epoch; the first batch, as a warm-up, not counted."""
+    about = LOOP.runs[name]
+    allow_tf32(False)
+    torch.manual_seed(seed)
+    train = Subset(
+        digits.with_transform("train", digits.EXAMPLES), range(limit or 60_000)
+    )
+    size = min(about["batch_size"], limit or 10_000)
+    model = DropoutNet().to(device)
+    optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
+    images, labels = data.to_tensors(train).tensors
+    if about["data"] == "loader":
+        loader: Iterable = DataLoader(train, size, shuffle=True, drop_last=True)
+    else:
+        if about["data"] == "device":
+            images, labels = images.to(device), labels.to(device)
+        order = torch.randperm(len(labels), device=labels.device)
+        chosen = order[: len(order) // size * size].split(size)
+        loader = ((images[some], labels[some]) for some in chosen)
+    if about["item"]:
+        loss_fn, batch = nn.CrossEntropyLoss(), [(images[:size], labels[:size])]
+        train_one_epoch(model, batch, loss_fn, optimizer, device)
+        epoch = partial(train_one_epoch, model, loader, loss_fn, optimizer, device)
+    else:
+        epoch = without_item(
+            model, loader, images[:size], labels[:size], about["graph"]
+        )
+    watch = digits.Stopwatch(device)
+    with watch:
+        epoch()
+    return {"seconds": watch.seconds, "cpu_seconds": watch.cpu_seconds}
+
+
+def without_item(
+    model: nn.Module, loader: Iterable, images: Tensor, labels: Tensor, graph: bool
+) -> Step:
+    """Return an epoch that asks for no result before its end, or as a CUDA graph."""
+    images, labels = images.clone(), labels.clone()
+    step: Step = make_step(model.train(), images, labels)
+    step()
+    if graph:
+        step = as_graph(step, images.device)
+
+    def epoch() -> None:
+        for some_images, some_labels in loader:
+            images.copy_(some_images)
+            labels.copy_(some_labels)
+            step()
+
+    return epoch
+
+
+def as_graph(step: Step, device: torch.device) -> Step:
+    """Return a function that gives all orders of a step at once."""
+    if device.type != "cuda":
+        raise LookupError("for CUDA graphs need a GPU of NVIDIA's or AMD's")
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # what happens once must not be recorded
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def measure_copy(
+    name: str, seed: int, device: torch.device, limit: int | None
+) -> dict[str, Any]:
+    """Time copying a batch to the GPU, computing on it, and one after the other."""
+    if name != "pageable" and device.type != "cuda":
+        raise LookupError("for pinned memory is CUDA's")
+    count, repeats = (8, 2) if limit else (5_000, 20)
+    allow_tf32(False)
+    batch = torch.randn(count, 3, 32, 32)
+    batch = batch if name == "pageable" else batch.pin_memory()
+    weights = torch.randn(3_072, 3_072, device=device)
+    there = batch.to(device)
+
+    def compute(images: Tensor) -> None:
+        for _ in range(4):
+            images.flatten(1) @ weights
+
+    def in_a_row() -> None:
+        for _ in range(repeats):
+            compute(batch.to(device, non_blocking=True))
+
+    def beside() -> None:
+        side, main = torch.cuda.Stream(), torch.cuda.current_stream()
+        images = batch.to(device, non_blocking=True)
+        for _ in range(repeats):
+            side.wait_stream(main)
+            with torch.cuda.stream(side):  # the next batch comes meanwhile
+                following = batch.to(device, non_blocking=True)
+            compute(images)
+            main.wait_stream(side)
+            following.record_stream(main)
+            images = following
+
+    copy = seconds_a_call(lambda: batch.to(device, non_blocking=True), device, limit)
+    both = statistics.median(
+        time_calls(beside if "stream" in name else in_a_row, device, 1, 3)
+    )
+    return {
+        "copy": copy,
+        "gigabytes_per_second": batch.nbytes / copy / 1e9,
+        "compute": seconds_a_call(lambda: compute(there), device, limit),
+        "both": both / repeats,
+    }
+
+
+def measure_precision(
+    name: str, seed: int, device: torch.device, limit: int | None
+) -> dict[str, Any]:
+    """Time a step of a large `ResidualNet` in a format, and tell its memory."""
+    about = PRECISION.runs[name]
+    dtype = dtype_of(about["format"], device)
+    count = min(512, limit or 512)
+    layout = torch.channels_last if about["channels_last"] else torch.contiguous_format
+    model = ResidualNet(width=64).to(device, memory_format=layout)
+    images, labels = some_photographs(count, device)
+    step = make_step(model, images.to(memory_format=layout), labels, dtype)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds = seconds_a_call(step, device, limit)
+    figures = {"step": seconds, "images_per_second": count / seconds}
+    if device.type == "cuda":
+        figures["megabytes"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return figures
+
+
+def measure_compile(
+    name: str, seed: int, device: torch.device, limit: int | None
+) -> dict[str, Any]:
+    """Time a compiled step in a fresh process."""
+    if limit and COMPILE.runs[name]["mode"]:
+        raise LookupError("for compiling takes long")
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(compiled_step, name, device, limit).result()
+
+
+def compiled_step(name: str, device: torch.device, limit: int | None) -> dict[str, Any]:
+    """Return the seconds of the first step, and of a later one."""
+    about = COMPILE.runs[name]
+    small = about["network"] == "FastNet"
+    model = (FastNet() if small else ResidualNet(width=64)).to(device)
+    if about["mode"]:
+        model.compile(mode=about["mode"])
+    count = min(about["batch_size"], limit or 512)
+    images, labels = some_photographs(count, device)
+    images = images[:, :1, :28, :28].contiguous() if small else images
+    step = make_step(model, images, labels)
+    (first,) = time_calls(step, device, warmup=0, repeats=1)
+    for _ in range(5):
+        step()
+    return {"first": first, "later": seconds_a_call(step, device, limit)}
+
+
+def measure_digits(
+    name: str, seed: int, device: torch.device, limit: int | None
+) -> dict[str, Any]:
+    """Train by a recipe of digits.py, after a first run on few digits as a warm-up."""
+    allow_tf32(True)
+    recipe = digits.RECIPES[name]
+    few = Subset(digits.with_transform("train", recipe), range(512))
+    digits.run(recipe, seed, device, few, few, until=0.0)
+    return digits.measure_on_test(name, seed, device, limit)
+
+
+def measure_photographs(
+    name: str, seed: int, device: torch.device, limit: int | None
+) -> dict[str, Any]:
+    """Train by the recipes of photographs.py that a GPU can afford."""
+    allow_tf32(True)
+    if name == "best":
+        return photographs.measure_best(seed, device, limit)
+    return photographs.measure_recipe(photographs.WIDE, seed, device, limit)
+
+
+def named(**choices: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return all combinations of the choices."""
+    return [
+        dict(zip(choices, each, strict=True))
+        for each in itertools.product(*choices.values())
+    ]
+
+
+def once(measure: Any, runs: dict[str, dict[str, Any]], seeds: int = 1) -> Part:
+    """Return a part of which each run is measured equally often."""
+    return Part(measure, runs, dict.fromkeys(runs, seeds), a_gpu)
+
+
+MATMUL = once(
+    measure_matmul,
+    {
+        f"{about['size']}/{about['format']}": about
+        for about in named(size=(1024, 4096), format=FORMATS)
+    },
+)
+STEPS = once(
+    measure_steps,
+    {
+        "{where}, width {width}, batch {batch_size}".format(**about): about
+        for about in named(
+            where=("gpu", "cpu"), width=(16, 64), batch_size=(16, 64, 256, 1024)
+        )
+        if about["where"] == "gpu" or about["batch_size"] <= 64
+    },
+)
+KEEP = {"data": "device", "item": False, "graph": False, "batch_size": 64}
+LOOP = once(
+    measure_loop,
+    {
+        "loader": KEEP | {"data": "loader", "item": True},
+        "memory": KEEP | {"data": "memory", "item": True},
+        "device": KEEP | {"item": True},
+        "no-item": KEEP,
+        "graph": KEEP | {"graph": True},
+        "batch-1024": KEEP | {"batch_size": 1024},
+    },
+    seeds=3,
+)
+COPY = once(measure_copy, {"pageable": {}, "pinned": {}, "pinned, own stream": {}})
+PRECISION = once(
+    measure_precision,
+    {
+        about["format"] + ", channels last" * about["channels_last"]: about
+        for about in named(channels_last=(False, True), format=FORMATS)
+    },
+)
+COMPILE = once(
+    measure_compile,
+    {
+        f"{about['network']}, {about['mode'] or 'plain'}": about
+        | {"batch_size": 256 if about["network"] == "FastNet" else 512}
+        for about in named(
+            network=("FastNet", "ResidualNet"),
+            mode=(None, "default", "reduce-overhead"),
+        )
+    },
+)
+PARTS = {
+    "gpu-matmul": MATMUL,
+    "gpu-steps": STEPS,
+    "gpu-loop": LOOP,
+    "gpu-copy": COPY,
+    "gpu-precision": PRECISION,
+    "gpu-compile": COMPILE,
+    "gpu-digits": Part(
+        measure_digits,
+        {name: asdict(digits.RECIPES[name]) for name in ("fast", "examples")},
+        {"fast": 10, "examples": 1},
+        a_gpu,
+    ),
+    "gpu-photographs": Part(
+        measure_photographs,
+        {"best": photographs.BEST, "wide": asdict(photographs.WIDE)},
+        {"best": 5, "wide": 1},
+        lambda *given: a_gpu(*given) | photographs.source(*given),
+    ),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    options = parse(__doc__, PARTS, arguments)
+    torch.backends.cudnn.benchmark = True
+    for name in options.parts:
+        measure_part(name, PARTS[name], choose_device(options.device), options)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,356 @@
+"""Run the five source tutorials' recipes again and record what comes out.
+
+``python tests/benchmarks/reproduce.py 000 001 --seeds 0 1 2`` trains each
+tutorial's network by its own recipe, on the training data that it used, and
+writes one file for each tutorial into helpers/records/. It may be stopped at any
+time: the same command goes on after the last finished epoch.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
+from torch.utils.data import Dataset, TensorDataset
+from tqdm import tqdm
+from writing import stamp, write_json
+
+from helpers import checkpoint, data, models, records
+from helpers.device import choose_device
+from helpers.evaluation import (
+    accuracy_per_class,
+    confusion_matrix,
+    evaluate,
+    predict,
+)
+from helpers.training import train_one_epoch
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a tutorial does, as far as it bears on the result."""
+
+    title: str
+    model: str
+    batch_size: int
+    num_epochs: int
+    optimizer: str
+    lr: float
+    momentum: float = 0.0
+    mean: tuple[float, ...] = (0.1307,)
+    std: tuple[float, ...] = (0.3081,)
+    shuffle: bool = True
+    softmax: bool = False  # before the loss, which applies one itself
+    log_every: int = 100
+    claim: dict[str, Any] = field(default_factory=dict)
+
+
+# The claims are the tutorials' own figures, accuracies in percent.
+RECIPES = {
+    "000": Recipe(
+        title="MNIST, two padded convolutions",
+        model="padded",
+        batch_size=128,
+        num_epochs=40,
+        optimizer="SGD",
+        lr=0.001,
+        momentum=0.9,
+        mean=(0.5,),
+        std=(0.5,),
+        claim={
+            "test_accuracy": 98.86,
+            "loss_first_100_batches": 2.294,
+            "loss_last_100_batches": 0.023,
+            "per_class": [
+                *(100.0, 100.0, 100.0, 100.0, 98.63),
+                *(98.77, 97.53, 97.40, 97.06, 98.75),
+            ],
+        },
+    ),
+    "001": Recipe(
+        title="MNIST, the small dropout network",
+        model="dropout",
+        batch_size=64,
+        num_epochs=8,
+        optimizer="SGD",
+        lr=0.01,
+        momentum=0.5,
+        log_every=10,
+        claim={"test_accuracy_after_3_epochs": 97.0},
+    ),
+    "002": Recipe(
+        title="MNIST, a wide linear layer",
+        model="wide-head",
+        batch_size=16,
+        num_epochs=10,
+        optimizer="Adam",
+        lr=0.001,
+        claim={
+            "accuracy_on_the_training_set": [
+                *(98.838, 99.257, 99.525, 99.665, 99.478),
+                *(99.787, 99.785, 99.853, 99.847, 99.817),
+            ]
+        },
+    ),
+    "003": Recipe(
+        title="CIFAR-10, photographs",
+        model="photo",
+        batch_size=4,
+        num_epochs=2,
+        optimizer="SGD",
+        lr=0.001,
+        momentum=0.9,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        log_every=2000,
+        claim={
+            "test_accuracy": 55.0,
+            "per_class": [
+                *(70.0, 70.0, 28.0, 25.0, 37.0, 60.0, 66.0, 62.0, 69.0, 61.0)
+            ],
+            "loss_log": [
+                *(2.182, 1.819, 1.648, 1.569, 1.511, 1.473),
+                *(1.414, 1.365, 1.358, 1.322, 1.298, 1.282),
+            ],
+        },
+    ),
+    "004": Recipe(
+        title="MNIST, a softmax too many",
+        model="small-padded",
+        batch_size=100,
+        num_epochs=2,
+        optimizer="Adam",
+        lr=0.001,
+        mean=(0.0,),
+        std=(1.0,),
+        shuffle=False,
+        softmax=True,
+        claim={"test_accuracy": 97.53},
+    ),
+    "004-without-softmax": Recipe(
+        title="MNIST, tutorial 004 with its softmax taken out",
+        model="small-padded",
+        batch_size=100,
+        num_epochs=2,
+        optimizer="Adam",
+        lr=0.001,
+        mean=(0.0,),
+        std=(1.0,),
+        shuffle=False,
+    ),
+}
+
+
+Batch = TypeVar("Batch")
+
+
+def load_data(recipe: Recipe) -> tuple[TensorDataset, TensorDataset, str]:
+    """Return training and test tensors, and where the images came from."""
+    train: Dataset[object]
+    test: Dataset[object]
+    if recipe.model == "photo":
+        photographs = data.cifar10("train")
+        train, test, source = photographs, data.cifar10("test"), photographs.source
+    else:
+        train, test, source = data.mnist("train"), data.mnist("test"), "MNIST"
+    return (
+        data.to_tensors(train, recipe.mean, recipe.std),
+        data.to_tensors(test, recipe.mean, recipe.std),
+        source,
+    )
+
+
+def build(
+    recipe: Recipe, seed: int, device: torch.device
+) -> tuple[nn.Module, Optimizer]:
+    """Return the seeded network and its optimizer."""
+    torch.manual_seed(seed)
+    model: nn.Module = models.MODELS[recipe.model]()
+    if recipe.softmax:
+        model = nn.Sequential(model, nn.Softmax(dim=1))
+    model.to(device)
+    if recipe.optimizer == "SGD":
+        return model, SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum)
+    return model, Adam(model.parameters(), lr=recipe.lr)
+
+
+def run(
+    name: str,
+    seed: int,
+    device: torch.device,
+    folder: Path,
+    tensors: tuple[TensorDataset, TensorDataset],
+) -> dict[str, Any]:
+    """Train one recipe with one seed, or go on with it, and return its record.
+
+    Parameters
+    ----------
+    name : str
+        A key of `RECIPES`.
+    seed : int
+        Fixes first weights, order of the examples and dropout.
+    device : torch.device
+        Where to train.
+    folder : Path
+        Where the checkpoint of this run is kept, one an epoch.
+    tensors : pair of TensorDataset
+        Training and test data from `load_data`.
+
+    Returns
+    -------
+    dict
+        ``seed``; ``epochs``, a row each with ``test_accuracy`` and ``test_loss``
+        (after the epoch, in evaluation mode), and ``training_set_accuracy``
+        after the last one, or after each where the tutorial reports it;
+        ``loss_log``, mean loss of every ``log_every`` batches; ``per_class``,
+        test accuracy of the ten classes, and ``per_class_first_ten``, the same
+        from the first ten of each test batch only, as tutorial 000 has it.
+    """
+    recipe = RECIPES[name]
+    train, test = tensors
+    model, optimizer = build(recipe, seed, device)
+    generator = torch.Generator().manual_seed(seed)
+    state = checkpoint.TrainingState(model, optimizer, generator)
+    loader = data.batches(train, recipe.batch_size, recipe.shuffle, generator)
+    test_loader = data.batches(test, 1_000)
+    if checkpoint.latest(folder):
+        checkpoint.load(folder, state, fallback=True)
+    loss_fn = nn.CrossEntropyLoss()
+    # Going through all training data once more takes a quarter of an epoch's time.
+    claims_each_epoch = "accuracy_on_the_training_set" in recipe.claim
+
+    def record_step(loss: float, correct: int, size: int) -> None:
+        state.history["steps"].append({"loss": loss})
+
+    while state.epoch < recipe.num_epochs:
+        label = f"{name} seed {seed} epoch {state.epoch + 1}/{recipe.num_epochs}"
+        batches = with_progress(state.remaining_batches(loader), len(loader), label)
+        train_one_epoch(model, batches, loss_fn, optimizer, device, record_step)
+        test_loss, test_accuracy = evaluate(model, test_loader, loss_fn, device)
+        state.epoch += 1
+        row = {
+            "epoch": state.epoch,
+            "test_loss": test_loss,
+            "test_accuracy": test_accuracy,
+        }
+        if state.epoch == recipe.num_epochs or claims_each_epoch:
+            seen_again = data.batches(train, 1_000)
+            _, row["training_set_accuracy"] = evaluate(
+                model, seen_again, loss_fn, device
+            )
+        state.history["epochs"].append(row)
+        checkpoint.save(state, folder, keep=1)
+    per_class, first_ten = class_accuracies(model, test, recipe, device)
+    losses = [step["loss"] for step in state.history["steps"]]
+    return {
+        "seed": seed,
+        "epochs": state.history["epochs"],
+        "loss_log": means_of_runs(losses, len(loader), recipe.log_every),
+        "per_class": per_class,
+        "per_class_first_ten": first_ten,
+    }
+
+
+def with_progress(batches: Iterable[Batch], total: int, label: str) -> Iterator[Batch]:
+    """Yield `batches` behind a progress bar that clears itself."""
+    return iter(tqdm(batches, total=total, desc=label, leave=False, file=sys.stderr))
+
+
+def means_of_runs(losses: list[float], epoch: int, run: int) -> list[float]:
+    """Return the mean of each whole run of `run` losses within each epoch."""
+    starts = [
+        first + start
+        for first in range(0, len(losses), epoch)
+        for start in range(0, epoch - run + 1, run)
+    ]
+    return [round(sum(losses[s : s + run]) / run, 5) for s in starts]
+
+
+def class_accuracies(
+    model: nn.Module, test: TensorDataset, recipe: Recipe, device: torch.device
+) -> tuple[list[float], list[float]]:
+    """Return test accuracies per class: of all, and of each batch's first ten.
+
+    Tutorial 000 shuffles its test batches; here they are in order, which leaves
+    the first ten of each batch as arbitrary a choice.
+    """
+    logits, labels = predict(model, data.batches(test, 1_000), device)
+    predictions = logits.argmax(dim=1)
+    in_batch = torch.arange(len(labels)) % recipe.batch_size
+
+    def rates(chosen: Tensor) -> list[float]:
+        matrix = confusion_matrix(predictions[chosen], labels[chosen])
+        return accuracy_per_class(matrix).tolist()
+
+    return rates(in_batch >= 0), rates(in_batch < 10)
+
+
+def write_record(
+    name: str, record: dict[str, Any], source: str, device: torch.device, folder: Path
+) -> Path:
+    """Put one run's record into the tutorial's file, beside those of other seeds."""
+    path = folder / f"tutorial-{name}.json"
+    runs = json.loads(path.read_text())["runs"] if path.exists() else []
+    runs = [run for run in runs if run["seed"] != record["seed"]]
+    content = {
+        "tutorial": name,
+        "recipe": asdict(RECIPES[name]),
+        "parameters": models.count_parameters(models.MODELS[RECIPES[name].model]()),
+        "data": source,
+        **stamp(device),
+        "runs": sorted([*runs, record], key=lambda run: run["seed"]),
+    }
+    write_json(path, content)
+    return path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("tutorials", nargs="*", metavar="TUTORIAL", help="000 … 004")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--device", help="cpu, cuda, mps; chosen if left out")
+    parser.add_argument(
+        "--out", type=Path, default=records.FOLDER, help="folder of the files"
+    )
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=data.cache_folder() / "reproduce",
+        help="folder of the checkpoints",
+    )
+    options = parser.parse_args(arguments)
+    names = options.tutorials or list(RECIPES)
+    for name in names:
+        if name not in RECIPES:
+            parser.error(f"no tutorial {name!r}; there are {', '.join(RECIPES)}")
+    try:
+        device = choose_device(options.device)
+    except ValueError as error:
+        parser.error(str(error))
+    for name in names:
+        train, test, source = load_data(RECIPES[name])
+        if "stand-in" in source:
+            print(f"{name}: skipped, for there are no photographs here.")
+            continue
+        for seed in options.seeds:
+            folder = options.runs / f"{name}-seed-{seed}"
+            try:
+                record = run(name, seed, device, folder, (train, test))
+            except KeyboardInterrupt:
+                print(f"\nStopped. The same command goes on after {folder}.")
+                return 130
+            path = write_record(name, record, source, device, options.out)
+            final = record["epochs"][-1]["test_accuracy"]
+            print(f"{name} seed {seed}: {final:.2%} of the test set; in {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""Trained networks for the chapters: trained once, kept, and never wrong."""
+
+import errno
+import os
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from saved_runs import CONTEXT, flatten
+from saved_runs import _server as _server
+
+from helpers import checkpoint, data, pretrained
+from helpers.models import MODELS
+from helpers.randomness import random_state, restore_random_state
+from helpers.recipe import Recipe
+
+TINY = Recipe(model="small-padded", epochs=1, limit=64, validation=40, seed=3)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of its own, with MNIST in it, and one quick recipe."""
+    data.mnist("test")
+    unpacked = data.cache_folder() / "MNIST"
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    (folder / "MNIST").symlink_to(unpacked, target_is_directory=True)
+    monkeypatch.setenv("PYTORCH_BY_HAND_CACHE", str(folder))
+    monkeypatch.setitem(pretrained.RECIPES, "tiny", TINY)
+    return folder
+
+
+def files(cache: Path) -> list[Path]:
+    return sorted((cache / "trained").glob("*.pt"))
+
+
+def ask(folder: Path, log: Path) -> None:
+    os.environ["PYTORCH_BY_HAND_CACHE"] = str(folder)
+    pretrained.RECIPES["tiny"] = TINY
+    model, _ = pretrained.trained_model("tiny")
+    log.write_text(repr(flatten(model.state_dict())))
+
+
+def test_trained_once_by_the_recipe_and_loaded_again(cache):
+    before = random_state()
+    first, history = pretrained.trained_model("tiny")
+    written = files(cache)[0].stat().st_mtime_ns
+    again, same_history = pretrained.trained_model("tiny")
+    assert flatten(random_state()) == flatten(before)
+    assert files(cache)[0].stat().st_mtime_ns == written
+    assert flatten(again.state_dict()) == flatten(first.state_dict())
+    assert same_history == history
+    assert [row["epoch"] for row in history["epochs"]] == [0, 1]
+    assert not first.training
+    assert not again.training
+
+
+def test_the_first_weights_are_those_of_the_seed(cache, monkeypatch):
+    untrained = Recipe(model="dropout", epochs=0, limit=64, validation=40, seed=3)
+    monkeypatch.setitem(pretrained.RECIPES, "tiny", untrained)
+    model, history = pretrained.trained_model("tiny")
+    before = random_state()
+    torch.manual_seed(3)
+    expected = MODELS["dropout"]()
+    restore_random_state(before)
+    assert flatten(model.state_dict()) == flatten(expected.state_dict())
+    assert history["steps"] == []
+
+
+def test_another_recipe_or_torch_is_trained_anew(cache, monkeypatch):
+    pretrained.trained_model("tiny")
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "0.0")
+        pretrained.trained_model("tiny")
+    assert len(files(cache)) == 2
+    other = Recipe(model="small-padded", epochs=1, limit=64, validation=40, seed=4)
+    monkeypatch.setitem(pretrained.RECIPES, "tiny", other)
+    pretrained.trained_model("tiny")
+    assert len(files(cache)) == 3
+
+
+def test_several_processes_at_once_train_once(cache, tmp_path):
+    logs = [tmp_path / f"log-{index}" for index in range(4)]
+    children = [CONTEXT.Process(target=ask, args=(cache, log)) for log in logs]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(300)
+    assert [child.exitcode for child in children] == [0] * 4
+    assert len({log.read_text() for log in logs}) == 1
+    assert len(files(cache)) == 1
+
+
+def test_killed_while_training(cache, tmp_path):
+    child = CONTEXT.Process(target=ask, args=(cache, tmp_path / "log"))
+    child.start()
+    while not list((cache / "trained").glob("*.lock")):
+        time.sleep(0.001)
+    child.kill()
+    child.join()
+    assert files(cache) == []
+    first, _ = pretrained.trained_model("tiny")
+    path = files(cache)[0]
+    path.rename(f"{path}.0123abcd.partial")  # as if killed before the last step
+    again, _ = pretrained.trained_model("tiny")
+    assert flatten(again.state_dict()) == flatten(first.state_dict())
+    assert files(cache) == [path]
+    assert not list(path.parent.glob("*.partial"))
+
+
+@pytest.mark.parametrize("damage", ["cut", "altered", "empty", "foreign", "other"])
+def test_a_damaged_cache_file_is_trained_anew(damage, cache):
+    first, _ = pretrained.trained_model("tiny")
+    path = files(cache)[0]
+    content = path.read_bytes()
+    if damage == "other":
+        checkpoint.write({"model": MODELS["dropout"]().state_dict()}, path)
+    else:
+        middle = len(content) // 2
+        path.write_bytes(
+            {
+                "cut": content[:-100],
+                "altered": content[:middle] + b"\1\2\3" + content[middle + 3 :],
+                "empty": b"",
+                "foreign": b"PK\x03\x04" + bytes(100),
+            }[damage]
+        )
+    again, _ = pretrained.trained_model("tiny")
+    assert flatten(again.state_dict()) == flatten(first.state_dict())
+    assert checkpoint.read(path).keys() == {"model", "history"}
+
+
+def test_what_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="must be one of dropout.*not 'resnet'"):
+        pretrained.trained_model("resnet")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PYTORCH_BY_HAND_CACHE", str(tmp_path / "file"))
+    with pytest.raises(data.DataError, match="PYTORCH_BY_HAND_CACHE"):
+        pretrained.trained_model()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other locks on Windows")
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_cache_that_knows_no_locks(code, cache, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    (cache / "MNIST").unlink()  # the digits are unpacked under a lock, too
+    pretrained.trained_model("tiny")
+    assert len(files(cache)) == 1

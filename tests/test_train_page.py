@@ -1,0 +1,463 @@
+"""The page "Train a network": its digits, its arithmetic, and how it is used.
+
+It is tested in the built site, as in test_site.py, in a real browser.
+"""
+
+import base64
+import json
+import os
+import re
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from book_files import ROOT
+from browser import axe_violations, chromium, missing, served, visits
+from torch import nn
+
+from helpers import data
+
+sys.path.append(str(ROOT / "book" / "_ext"))
+booksite_train = pytest.importorskip("booksite_train")
+
+SITE = Path(os.environ.get("BOOK_SITE", ROOT / "_build" / "html")).resolve()
+PAGE = SITE / "book" / "train.html"
+SCRIPT = SITE / booksite_train.SCRIPT
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """The page's digits in Python: levels, labels, and how many are for training."""
+    images, labels = booksite_train.digits()
+    return images, labels, 60_000 // booksite_train.STEPS["train"]
+
+
+# The extension ----------------------------------------------------------------
+
+
+def test_script_holds_digits_of_both_halves(digits):
+    images, labels, num_train = digits
+    script = booksite_train.digits_script()
+    assert len(script) <= 600_000
+    content = json.loads(re.search(r"^const DIGITS = (.*);$", script, re.M)[1])
+    assert content["train"] == num_train >= 3_000
+    assert len(content["labels"]) - num_train >= 1_000
+    packed = zlib.decompress(base64.b64decode(content["pixels"]))
+    pairs = np.frombuffer(packed, np.uint8)
+    levels = np.stack([pairs >> 4, pairs & 15], axis=1).reshape(-1, 28, 28)
+    train, test = data.mnist("train"), data.mnist("test")
+    for index, dataset, at in [(0, train, 0), (7, train, 140), (3_005, test, 50)]:
+        assert content["labels"][index] == str(dataset.targets[at].item())
+        difference = 17.0 * levels[index] - dataset.data[at].numpy()
+        assert np.abs(difference).max() <= 8.5, "more than rounding to 16 levels"
+
+
+# In a browser -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not PAGE.is_file():
+        missing(f"the built page {PAGE}: jupyter-book build .")
+    with chromium() as program:
+        yield program
+
+
+@pytest.fixture(scope="module")
+def address():
+    with served(SITE) as url:
+        yield url
+
+
+@pytest.fixture
+def visit(browser):
+    """Open the page with options such as color_scheme="dark"."""
+    with visits(browser) as make:
+
+        def open_page(url, **options):
+            seen = make(**options)
+            seen.open(url)
+            seen.page.locator("#lab").wait_for()
+            return seen
+
+        yield open_page
+
+
+@pytest.fixture
+def page(visit, address):
+    return visit(address + "book/train.html").page
+
+
+def says(page, text):
+    """Wait until the line that a screen reader reads holds a text."""
+    page.wait_for_function(
+        "text => document.getElementById('says').textContent.includes(text)",
+        arg=text,
+        timeout=60_000,
+    )
+
+
+def shown(page, key, kind="test"):
+    """Return a number of the curves' captions: loss, or accuracy in percent."""
+    text = page.locator(f"#{key}-says .key-{kind} b").inner_text()
+    return float(text.replace("\u00a0%", "").replace(",", ""))
+
+
+# It is PyTorch
+
+NETWORKS = {
+    "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)),
+    "hidden": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(784, 24), nn.ReLU(), nn.Linear(24, 10)
+    ),
+    "convolution": lambda: nn.Sequential(
+        nn.Conv2d(1, 8, 5, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(1_152, 10)
+    ),
+}
+LEARN = """async ({ settings, start, batches }) => {
+    await load(document.getElementById("lab").dataset.digits);
+    const digits = await unpack(DIGITS);
+    const model = new Network(settings, Math.random);
+    Object.values(model.state).forEach(({ values }, i) => values.set(start[i]));
+    const optimizer = new SGD(model.parameters());
+    const losses = batches.map((indices) => {
+        const { images, labels } = collate(digits, indices, settings);
+        return train_step(model, images, labels, cross_entropy, optimizer, settings);
+    });
+    const state = Object.values(model.state).map(({ values }) => [...values]);
+    return { losses, state };
+}"""
+
+
+@pytest.mark.parametrize(("momentum", "decay"), [(0.0, 0.0), (0.9, 0.001)])
+@pytest.mark.parametrize("net", NETWORKS)
+def test_it_learns_as_pytorch_does(page, digits, net, momentum, decay):
+    """Loss and weights of 100 steps, from the same start on the same batches.
+
+    Where ReLU turns a number off that lies within rounding of zero, PyTorch itself
+    gives other weights in float64 than in float32. Here both agree to 1e-5.
+    """
+    images, labels, num_train = digits
+    torch.manual_seed(0)
+    model = NETWORKS[net]()
+    start = [p.detach().flatten().tolist() for p in model.parameters()]
+    batches = [torch.randperm(num_train)[:32] for _ in range(100)]
+    settings = {"net": net, "hidden": 24, "lr": 0.05, "momentum": momentum}
+    settings |= {"decay": decay, "wrong": 0, "pixels": "normalized"}
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.05, momentum=momentum, weight_decay=decay
+    )
+    losses = []
+    for batch in batches:
+        pixels = (images[batch, None].float() / 15 - data.MNIST_MEAN) / data.MNIST_STD
+        loss = F.cross_entropy(model(pixels), labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    result = page.evaluate(
+        LEARN,
+        {
+            "settings": settings,
+            "start": start,
+            "batches": [batch.tolist() for batch in batches],
+        },
+    )
+    assert losses[-1] < losses[0] / 2
+    assert result["losses"] == pytest.approx(losses, abs=1e-4 * max(losses))
+    for values, expected in zip(result["state"], model.parameters(), strict=True):
+        difference = torch.tensor(values) - expected.detach().flatten()
+        assert difference.abs().max() <= 1e-4 * expected.detach().abs().max()
+
+
+# The experiments
+
+RUN = """async ({ anchor, plan, state }) => {
+    if (typeof DIGITS === "undefined") {
+        await load(document.getElementById("lab").dataset.digits);
+    }
+    const button = document.querySelector(`#${anchor} [data-state]`);
+    const settings = settingsFrom(button?.dataset.state ?? state);
+    const training = new Training(await unpack(DIGITS), settings);
+    return plan.map(([examples, change]) => {
+        Object.assign(settings, change);
+        while (training.examples < examples) training.step();
+        for (const _ of training.measure());
+        const { training: learned, test } = training.history.at(-1);
+        const silent = training.awake?.filter((one) => !one).length;
+        return [learned.loss, learned.accuracy, test.loss, test.accuracy, silent];
+    });
+}"""
+
+
+def run(page, anchor, *plan, settings=""):
+    """Run an experiment of the page; return what is measured at each stop.
+
+    A stop is a number of digits, and settings that change before them. Returned are
+    loss and accuracy of the training digits, those of the test digits, and how many
+    hidden units are silent. Without an experiment of that name, `settings` are used.
+    """
+    plan = [stop if isinstance(stop, tuple) else (stop, {}) for stop in plan]
+    return page.evaluate(RUN, {"anchor": anchor, "plan": plan, "state": settings})
+
+
+def test_usual_settings(page):
+    begin, some, end = run(page, "none", 0, 1_600, 60_000)
+    assert begin[2] == pytest.approx(np.log(10), abs=0.1)
+    assert 0.6 < some[3] < 0.8
+    assert end[1] > 0.998
+    assert 0.89 < end[3] < 0.92
+    assert end[4] == 0
+
+
+def test_rate_too_high(page):
+    late, lowered = run(page, "rate-too-high", 15_000, (24_000, {"lr": 0.1}))
+    for loss, accuracy, silent in [late[2:], lowered[2:]]:
+        assert 2.2 < loss < 2.5
+        assert accuracy < 0.2
+        assert silent >= 30
+
+
+def test_rate_too_low(page):
+    (end,) = run(page, "rate-too-low", 60_000)
+    assert 0.25 < end[3] < 0.42
+
+
+def test_no_normalization(page):
+    tenth, late = run(page, "no-normalization", 320, 6_000)
+    assert tenth[4] >= 30
+    assert late[3] < 0.2
+    (scaled,) = run(page, "no-normalization", (3_000, {"pixels": "unit"}))
+    assert scaled[3] > 0.75
+    (slow,) = run(page, "no-normalization", (15_000, {"lr": 0.001}))
+    assert 0.4 < slow[3] < 0.75
+
+
+def test_batch_of_one(page):
+    (high,) = run(page, "batch-of-one", 1_600)
+    assert high[3] < 0.3
+    assert high[4] > 10
+    (low,) = run(page, "batch-of-one", (1_600, {"lr": 0.01}))
+    (usual,) = run(page, "none", 1_600)
+    assert low[3] > usual[3] + 0.05
+
+
+def test_wrong_labels(page):
+    early, late = run(page, "wrong-labels", 6_000, 60_000)
+    assert early[3] > 0.8
+    assert late[1] > early[1] + 0.15
+    assert late[2] > early[2] + 0.1
+    assert late[3] < early[3] - 0.08
+    plan = (6_000, {"decay": 0.03}), 60_000
+    _, late_decay = run(page, "wrong-labels", *plan)
+    assert late_decay[1] < late[1] - 0.1
+    assert late_decay[3] > late[3] + 0.05
+
+
+def test_dead_units(page):
+    early, changed, late = run(page, "dead-units", 320, 6_000, (24_000, {"lr": 0.05}))
+    assert 8 <= early[4] <= changed[4] <= 13
+    assert late[4] == changed[4]
+    assert late[3] > 0.84
+
+
+def test_momentum(page):
+    start, plain = run(page, "momentum", 1_600, 3_200)
+    start, bent = run(page, "momentum", 1_600, (3_200, {"momentum": 0.9}))
+    (usual,) = run(page, "none", 3_200)
+    assert bent[2] < 0.6 * plain[2]
+    assert bent[2] == pytest.approx(usual[2], rel=0.35)
+    stops = [(n, {"momentum": 0.99}) for n in range(1_760, 6_000, 160)]
+    losses = [row[2] for row in run(page, "momentum", 1_600, *stops)]
+    assert max(losses[10:]) > 1.5 * min(losses[:10]), "it swings back up"
+
+
+def test_too_few_units(page):
+    (few,) = run(page, "too-few-units", 60_000)
+    assert 0.82 < few[3] < 0.88
+    assert few[1] < 0.99
+    (many,) = run(page, "none", (30_000, {}), settings="hidden=128")
+    assert 0.9 < many[3] < 0.93
+    (kernels,) = run(page, "none", 30_000, settings="net=convolution")
+    assert kernels[3] > many[3]
+
+
+# How it is used
+
+
+def learn(page, steps=40):
+    """Press Start, let it learn, and press Pause."""
+    page.click("#start")
+    page.wait_for_function(
+        "steps => parseFloat(document.getElementById('steps').textContent) >= steps",
+        arg=steps,
+        timeout=120_000,
+    )
+    page.click("#start")
+    says(page, "test accuracy")
+
+
+def test_it_learns_when_started(page):
+    learn(page)
+    assert 0 < shown(page, "loss") < 2.2
+    assert shown(page, "accuracy") > 15
+    assert page.locator("#ten li span >> nth=0").inner_text().endswith("%")
+    cells = page.locator("#matrix td").all_inner_texts()
+    assert sum(int(text or 0) for text in cells) == 1_000
+    assert page.locator("#start").inner_text() == "Start"
+    before = page.locator("#steps").inner_text()
+    page.wait_for_timeout(300)
+    assert page.locator("#steps").inner_text() == before, "it rests"
+
+
+def test_the_same_seed_gives_the_same_steps(page):
+    def three_steps():
+        for _ in range(3):
+            page.click("#step")
+        page.wait_for_function(
+            "document.getElementById('steps').textContent[0] === '3'"
+        )
+        says(page, "After 96 digits")
+        return page.locator("#last").inner_text(), shown(page, "loss")
+
+    first = three_steps()
+    page.click("#reset")
+    assert three_steps() == first
+    page.click("#other")
+    assert page.url.endswith("#seed=2")
+    assert three_steps() != first
+
+
+def slide(page, key, value):
+    page.locator(f"#{key}").evaluate(
+        """(slider, value) => {
+            slider.value = value;
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+            slider.dispatchEvent(new Event("change", { bubbles: true }));
+        }""",
+        value,
+    )
+
+
+def test_changes_are_marked_and_in_the_address(page):
+    page.click("#step")
+    says(page, "After 32 digits")
+    slide(page, "lr", 22)
+    page.select_option("#pixels", "unit")
+    marks = page.locator("#changes li")
+    assert marks.count() == 2
+    assert marks.first.inner_text() == "After 32 digits: Learning rate: 0.1 \u2192 0.5"
+    assert page.url.endswith("#lr=0.5&pixels=unit")
+    assert page.locator("#steps").inner_text().startswith("1 steps")
+    page.select_option("#net", "convolution")
+    assert marks.count() == 0, "a new network"
+    assert page.locator("#hidden").is_disabled()
+
+
+def test_a_link_sets_it_up(visit, address):
+    page = visit(
+        address + "book/train.html#lr=0.25&hidden=20&seed=3&wrong=x&batch=0.5"
+    ).page
+    assert page.locator("#lr + output").inner_text() == "0.25"
+    assert page.locator("#hidden + output").inner_text() == "20"
+    assert page.locator("#seed").input_value() == "3"
+    assert page.locator("#batch + output").inner_text() == "32"
+
+
+def test_an_experiment_is_set_up_by_its_link_and_its_button(visit, address):
+    page = visit(address + "book/train.html#dead-units").page
+    says(page, "Dead units")
+    assert page.locator("#lr + output").inner_text() == "0.5"
+    page.click("#momentum [data-state]")
+    says(page, "Momentum")
+    assert page.locator("#lr + output").inner_text() == "0.01"
+    assert page.evaluate("document.activeElement.id") == "start"
+    assert page.url.endswith("#momentum")
+
+
+def test_every_experiment_differs_from_the_usual_settings(page):
+    states = page.locator("[data-state]").evaluate_all(
+        "all => all.map((one) => [one.dataset.title, settingsFrom(one.dataset.state)])"
+    )
+    assert len(states) == 8
+    usual = page.evaluate("START")
+    for title, settings in states:
+        assert settings != usual, title
+
+
+def test_keyboard_alone(page):
+    page.focus("#start")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    says(page, "After 32 digits")
+    page.focus("#lr")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#lr").get_attribute("aria-valuetext") == "0.15"
+    assert "0.15" in page.locator("#changes").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessible_and_quiet(visit, address, scheme):
+    seen = visit(address + "book/train.html", color_scheme=scheme)
+    learn(seen.page, steps=20)
+    assert axe_violations(seen.page) == []
+    assert seen.requests_elsewhere(address) == []
+    assert seen.complaints == []
+
+
+def test_the_live_region_does_not_chatter(page):
+    page.evaluate(
+        """() => {
+            window.said = [];
+            new MutationObserver(() => said.push(says.textContent))
+                .observe(says, { childList: true });
+        }"""
+    )
+    learn(page)
+    said = page.evaluate("said")
+    assert len(said) == 3, "loading, learning, and where it rests"
+
+
+def test_phone(visit, address):
+    page = visit(address + "book/train.html", viewport=PHONE).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert page.locator("#loss").bounding_box()["width"] > 330
+
+
+def test_from_a_folder(visit):
+    seen = visit(PAGE.as_uri())
+    learn(seen.page, steps=20)
+    slide(seen.page, "lr", 22)
+    assert seen.page.url.endswith("#lr=0.5")
+    assert seen.requests_elsewhere("file://") == []
+    assert seen.complaints == []
+
+
+def test_without_javascript_and_on_paper(browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(PAGE.as_uri())
+    assert not page.locator("#lab").is_visible()
+    assert page.locator(".still img").is_visible()
+    assert "needs JavaScript" in page.locator("main").inner_text()
+    context.close()
+    page = browser.new_page()
+    page.goto(PAGE.as_uri())
+    assert page.locator("#lab").is_visible()
+    assert not page.locator(".still img").is_visible()
+    page.emulate_media(media="print")
+    assert not page.locator("#lab").is_visible()
+    assert page.locator(".still img").is_visible()
+    page.close()
+
+
+def test_script_is_on_this_page_only():
+    if not PAGE.is_file():
+        missing("the built page")
+    for path in SITE.glob("book/*.html"):
+        assert ("train.js" in path.read_text("utf-8")) == (path == PAGE), path.name
