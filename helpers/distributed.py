@@ -76,7 +76,9 @@ def shared_batches(
     As `helpers.data.batches`, the loader cuts each batch from the tensors at once.
     The sampler's ``set_epoch`` must be called before each epoch.
     """
-    sampler = DistributedSampler(dataset, size(), rank(), seed=seed)
+    sampler: DistributedSampler[tuple[Tensor, ...]] = DistributedSampler(
+        dataset, size(), rank(), seed=seed
+    )
     batches = BatchSampler(sampler, batch_size, drop_last=False)
     loader = DataLoader(dataset, sampler=batches, batch_size=None, generator=generator)
     return loader, sampler
