@@ -127,7 +127,7 @@ def encoded(encoding):
     return lambda notebook: json.dumps(notebook).encode(encoding)
 
 
-TURNED = SHEET.replace("0, 2, 1, 3", "1, 2, 0, 3")  # wrong: it runs down the columns
+TURNED = SHEET.replace("0, 2, 1, 3", "1, 2, 0, 3").replace("3, 4, 28", "4, 3, 28")
 PART = SHAPES.replace("7, 28", "4, 28")  # four of the five are right
 LOOP = "while True:\n    pass"
 STUBBORN = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + LOOP
