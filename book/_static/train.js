@@ -15,7 +15,7 @@ const TEXT = {
   at: (examples, text) => `After ${examples} digits: ${text}`,
   rests: (loss, accuracy) => `test loss ${loss}, test accuracy ${accuracy}.`,
   lost: "the loss is no number any more. No step can mend that: press Reset.",
-  steps: (steps, epochs) => `${steps} steps, ${epochs} times through the training digits.`,
+  steps: (steps, epochs) => `${steps} step${steps === "1" ? "" : "s"}, ${epochs} times through the training digits.`,
   step: (loss, norm) => `The last step: loss of its batch ${loss}, gradient norm ${norm}.`,
   weights: (low, high) => `From ${low} to ${high}.`,
   silent: (silent, count) => ` Silent for all test digits (pale): ${silent} of ${count}.`,
@@ -273,10 +273,10 @@ const CHOICES = { // what the controls go through
 function settingsFrom(link) {
   const settings = { ...START };
   for (const [key, text] of new URLSearchParams(link)) {
-    const choices = CHOICES[key] ?? [];
-    const value = choices.every(Number.isInteger) ? Math.round(text) : Number(text);
+    const choices = CHOICES[key] ?? [], value = Number(text);
+    const sound = Number.isInteger(value) || !choices.every(Number.isInteger);
     if (choices.includes(text)) settings[key] = text;
-    else if (value >= choices[0] && value <= choices.at(-1)) settings[key] = value;
+    else if (sound && value >= choices[0] && value <= choices.at(-1)) settings[key] = value;
   }
   return settings;
 }
