@@ -296,7 +296,7 @@ function settingsFrom(link) {
   const locale = document.documentElement.lang;
   const number = (value, digits) =>
     value.toLocaleString(locale, digits && { maximumSignificantDigits: digits });
-  const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
+  const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}\u00a0%`;
 
   // A screen reader reads this line whenever it changes: only when the reader has
   // done something, or when all is lost.
@@ -530,7 +530,7 @@ function settingsFrom(link) {
         context.fillStyle = digit === largest ? best : bar;
         context.fillRect(8 * digit + 1, canvas.height * (1 - share), 6, canvas.height * share);
       });
-      if (write) canvas.nextElementSibling.textContent = largest < 0 ? "" : TEXT.reads(largest, percent(row[largest]));
+      if (write) canvas.nextElementSibling.textContent = largest < 0 ? "" : TEXT.reads(largest, percent(row[largest], 0));
     });
   }
 
