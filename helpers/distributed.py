@@ -5,6 +5,7 @@ program that it did not start is the first of one.
 """
 
 import os
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -70,13 +71,15 @@ def leave() -> None:
 
 def shared_batches(
     dataset: TensorDataset, batch_size: int, seed: int, generator: torch.Generator
-) -> tuple[DataLoader[tuple[Tensor, ...]], DistributedSampler[tuple[Tensor, ...]]]:
+) -> tuple[DataLoader[tuple[Tensor, ...]], DistributedSampler[Any]]:
     """Return a loader of this process's share, and the sampler that draws it.
 
     As `helpers.data.batches`, the loader cuts each batch from the tensors at once.
     The sampler's ``set_epoch`` must be called before each epoch.
     """
-    sampler = DistributedSampler(dataset, size(), rank(), seed=seed)
+    sampler: DistributedSampler[Any] = DistributedSampler(
+        dataset, size(), rank(), seed=seed
+    )
     batches = BatchSampler(sampler, batch_size, drop_last=False)
     loader = DataLoader(dataset, sampler=batches, batch_size=None, generator=generator)
     return loader, sampler

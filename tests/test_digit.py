@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from helpers import data
 from helpers.data._digit import _stroke_width
@@ -297,6 +297,140 @@ class TestFiles:
         turned = drawn(5).transpose(Image.Transpose.ROTATE_90)
         path = save(turned, "turned.png", exif=exif)
         assert difference(data.digit_from_file(path), reference) < 0.02
+
+
+PAPER, INK = 0.9, 0.1
+HEIGHT, WIDTH = 260, 300
+DOWN, RIGHT = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
+
+
+def page(digit):
+    """Return a sheet with a digit, or an empty one, as shades in [0, 1]."""
+    if digit is None:
+        return np.full((HEIGHT, WIDTH), PAPER)
+    field, corner = (WIDTH, HEIGHT), (95, 70)
+    picture = drawn(digit, size=120, width=12, field=field, corner=corner)
+    return INK + (PAPER - INK) * as_tensor(picture).numpy()
+
+
+def on_desk(page, desk, turn=0):
+    """Lay a sheet on a desk that is larger in all directions."""
+    sheet = Image.fromarray((page * 255).astype(np.uint8))
+    mask = Image.new("L", sheet.size, 255)
+    sheet, mask = (one.rotate(turn, 3, expand=True) for one in (sheet, mask))
+    field = Image.new("L", (sheet.width + 130, sheet.height + 90), int(desk * 255))
+    field.paste(sheet, (50, 60), mask)
+    return np.asarray(field) / 255
+
+
+def covered(page, shade, top=0, bottom=0, left=0, right=0):
+    """Put bars of one shade over the edges of a picture."""
+    page = page.copy()
+    page[:top], page[HEIGHT - bottom :] = shade, shade
+    page[:, :left], page[:, WIDTH - right :] = shade, shade
+    return page
+
+
+def framed(page, width, inset=0):
+    box = (inset, inset, WIDTH - 1 - inset, HEIGHT - 1 - inset)
+    picture = Image.fromarray((page * 255).astype(np.uint8))
+    ImageDraw.Draw(picture).rectangle(box, outline=0, width=width)
+    return np.asarray(picture) / 255
+
+
+def with_finger(page, box, shade=0.55):
+    finger = Image.new("L", (WIDTH, HEIGHT), 0)
+    ImageDraw.Draw(finger).ellipse(box, fill=255)
+    share = np.asarray(finger.filter(ImageFilter.GaussianBlur(2))) / 255
+    return page * (1 - share) + shade * share
+
+
+def grainy(page):
+    rng = np.random.default_rng(0)
+    blurred = Image.fromarray((page * 255).astype(np.uint8))
+    blurred = np.asarray(blurred.filter(ImageFilter.GaussianBlur(1))) / 255
+    return (blurred + rng.normal(0, 0.02, page.shape)).clip(0, 1)
+
+
+EDGES = {
+    "a dark desk": lambda page: on_desk(page, 0.1),
+    "a gray desk": lambda page: on_desk(page, 0.5),
+    "a turned sheet": lambda page: on_desk(page, 0.3, turn=12),
+    "a desk on one side": lambda page: covered(page, 0.1, right=40),
+    "a gray desk on one side": lambda page: covered(page, 0.5, top=35),
+    "a desk on two sides": lambda page: covered(page, 0.2, top=30, left=50),
+    "a desk on opposite sides": lambda page: covered(page, 0.3, left=40, right=50),
+    "a desk on three sides": lambda page: covered(page, 0.3, 30, 40, 40, 0),
+    "a frame of one pixel": lambda page: framed(page, 1),
+    "a thick frame": lambda page: framed(page, 25),
+    "a box around the digit": lambda page: framed(page, 4, inset=25),
+    "letterbox bars": lambda page: np.pad(page, ((90, 90), (0, 0))),
+    "thin letterbox bars": lambda page: covered(page, 0, top=20, bottom=20),
+    "bars beside it": lambda page: np.pad(page, ((0, 0), (90, 90))),
+    "a finger in the corner": lambda page: with_finger(page, (-40, -50, 60, 60)),
+    "a finger from below": lambda page: with_finger(page, (110, 220, 160, 320)),
+    "a dark finger": lambda page: with_finger(page, (240, 180, 360, 300), 0.2),
+}
+LIGHTS = {
+    "chalk": lambda page: 1 - page,
+    "a chalkboard on a wall": lambda page: on_desk(1 - page, 0.8),
+    "a vignette": lambda page: page * (1 - 0.25 * (RIGHT**2 + DOWN**2)),
+    "chalk, a vignette": lambda page: (1 - page) * (1 - 0.25 * (RIGHT**2 + DOWN**2)),
+    "a lens": lambda page: page / (1 + 0.3 * (RIGHT**2 + DOWN**2)) ** 2,
+    "a soft shadow": lambda page: page * (1 - 0.5 / (1 + np.exp(8 * (RIGHT - 0.3)))),
+    "a shadow in the corner": lambda page: (
+        page * (1 - 0.4 / (1 + np.exp(10 * (np.hypot(RIGHT + 1, DOWN + 1) - 0.7))))
+    ),
+    "a hard shadow": lambda page: page * np.where(RIGHT + 0.3 * DOWN < 0, 0.6, 1),
+}
+
+
+class TestEdges:
+    """A picture with more than paper in it is read right, or refused."""
+
+    @pytest.mark.parametrize("finish", [None, grainy], ids=["clean", "grainy"])
+    @pytest.mark.parametrize("case", [*EDGES, *LIGHTS])
+    def test_what_is_beside_the_paper_is_never_read(self, case, finish, read):
+        change = (EDGES | LIGHTS)[case]
+        right = 0
+        for digit in range(10):
+            expected = read([data.prepare_digit(torch.from_numpy(page(digit)))])
+            picture = change(page(digit))
+            picture = finish(picture) if finish else picture
+            try:
+                prepared = data.prepare_digit(torch.from_numpy(picture))
+            except ValueError as error:
+                refused = str(error)
+            else:
+                refused = ""
+                right += 1
+                assert read([prepared]) == expected
+            assert not refused or "Crop the picture" in refused
+        assert right >= (0 if case == "a hard shadow" else 9)
+
+    @pytest.mark.parametrize("case", EDGES)
+    def test_without_a_digit(self, case, save):
+        picture = EDGES[case](page(None))
+        if case == "a box around the digit":
+            pytest.skip("a box alone is a zero")
+        path = save(Image.fromarray((picture * 255).astype(np.uint8)))
+        with pytest.raises(data.DataError, match=r"digit\.png: .*(Crop|empty)"):
+            data.digit_from_file(path)
+
+    def test_a_digit_that_leaves_its_paper(self):
+        """Half of the sheet is cut away, and the desk lies where it was."""
+        for digit in range(10):
+            picture = on_desk(page(digit)[:, 150:], 0.1)
+            with pytest.raises(ValueError, match="Crop"):
+                data.prepare_digit(torch.from_numpy(picture))
+
+    @pytest.mark.parametrize("digit", range(10))
+    def test_a_tight_picture_has_ink_along_its_border(self, digit):
+        picture = as_tensor(drawn(digit))
+        rows, columns = torch.nonzero(picture < 0.5, as_tuple=True)
+        tight = picture[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        expected = data.prepare_digit(picture)
+        assert difference(expected, data.prepare_digit(tight)) < 0.05
 
 
 class TestErrors:

@@ -70,9 +70,9 @@ def two_halves(attempt: object) -> str:
     for last_is_higher in (True, False):
         while True:  # until each mistake gives a number of its own
             (n, m), (low, high) = _whole(200, 1_000), _whole(600, 950)
-            p, q = (low, high) if last_is_higher else (high, low)
-            first = torch.randperm(n) < n * p // 1_000
-            last = torch.randperm(m) < m * q // 1_000
+            shares = (low, high) if last_is_higher else (high, low)
+            first = torch.randperm(n) < n * shares[0] // 1_000
+            last = torch.randperm(m) < m * shares[1] // 1_000
             p, q = first.double().mean().item(), last.double().mean().item()
             mistakes = _mistaken_errors(n, p, m, q)
             expected = math.sqrt(p * (1 - p) / n + q * (1 - q) / m)

@@ -188,7 +188,7 @@ def gradient_of_all(attempt: object) -> str:
 def sure_gain(attempt: object) -> str:
     """Try a function that says whether two sets of runs lie apart."""
     call = "my_gain(before, after)"
-    seen = set()
+    seen: set[float] = set()
     while len(seen) < 4:
         before = [0.966, 0.974, *(random.uniform(0.966, 0.974) for _ in range(3))]
         random.shuffle(before)
