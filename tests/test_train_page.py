@@ -220,7 +220,7 @@ def test_rate_too_high(page):
     for loss, accuracy, silent in [late[2:], lowered[2:]]:
         assert 2.2 < loss < 2.5
         assert accuracy < 0.2
-        assert silent >= 30
+        assert silent > 24  # of 32
 
 
 def test_rate_too_low(page):
@@ -267,13 +267,13 @@ def test_dead_units(page):
 
 
 def test_momentum(page):
-    start, plain = run(page, "momentum", 1_600, 3_200)
-    start, bent = run(page, "momentum", 1_600, (3_200, {"momentum": 0.9}))
+    start, plain = run(page, "adding-momentum", 1_600, 3_200)
+    start, bent = run(page, "adding-momentum", 1_600, (3_200, {"momentum": 0.9}))
     (usual,) = run(page, "none", 3_200)
     assert bent[2] < 0.6 * plain[2]
     assert bent[2] == pytest.approx(usual[2], rel=0.35)
     stops = [(n, {"momentum": 0.99}) for n in range(1_760, 6_000, 160)]
-    losses = [row[2] for row in run(page, "momentum", 1_600, *stops)]
+    losses = [row[2] for row in run(page, "adding-momentum", 1_600, *stops)]
     assert max(losses[10:]) > 1.5 * min(losses[:10]), "it swings back up"
 
 
@@ -353,7 +353,7 @@ def test_changes_are_marked_and_in_the_address(page):
     assert marks.count() == 2
     assert marks.first.inner_text() == "After 32 digits: Learning rate: 0.1 \u2192 0.5"
     assert page.url.endswith("#lr=0.5&pixels=unit")
-    assert page.locator("#steps").inner_text().startswith("1 steps")
+    assert page.locator("#steps").inner_text().startswith("1 step,")
     page.select_option("#net", "convolution")
     assert marks.count() == 0, "a new network"
     assert page.locator("#hidden").is_disabled()
@@ -373,11 +373,11 @@ def test_an_experiment_is_set_up_by_its_link_and_its_button(visit, address):
     page = visit(address + "book/train.html#dead-units").page
     says(page, "Dead units")
     assert page.locator("#lr + output").inner_text() == "0.5"
-    page.click("#momentum [data-state]")
-    says(page, "Momentum")
+    page.click("#adding-momentum [data-state]")
+    says(page, "Adding momentum")
     assert page.locator("#lr + output").inner_text() == "0.01"
     assert page.evaluate("document.activeElement.id") == "start"
-    assert page.url.endswith("#momentum")
+    assert page.url.endswith("#adding-momentum")
 
 
 def test_every_experiment_differs_from_the_usual_settings(page):
@@ -385,6 +385,8 @@ def test_every_experiment_differs_from_the_usual_settings(page):
         "all => all.map((one) => [one.dataset.title, settingsFrom(one.dataset.state)])"
     )
     assert len(states) == 8
+    ids = page.locator("[id]").evaluate_all("all => all.map(({ id }) => id)")
+    assert len(set(ids)) == len(ids), "a link to an experiment leads elsewhere"
     usual = page.evaluate("START")
     for title, settings in states:
         assert settings != usual, title

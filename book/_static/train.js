@@ -15,7 +15,7 @@ const TEXT = {
   at: (examples, text) => `After ${examples} digits: ${text}`,
   rests: (loss, accuracy) => `test loss ${loss}, test accuracy ${accuracy}.`,
   lost: "the loss is no number any more. No step can mend that: press Reset.",
-  steps: (steps, epochs) => `${steps} steps, ${epochs} times through the training digits.`,
+  steps: (steps, epochs) => `${steps} step${steps === "1" ? "" : "s"}, ${epochs} times through the training digits.`,
   step: (loss, norm) => `The last step: loss of its batch ${loss}, gradient norm ${norm}.`,
   weights: (low, high) => `From ${low} to ${high}.`,
   silent: (silent, count) => ` Silent for all test digits (pale): ${silent} of ${count}.`,
@@ -273,10 +273,10 @@ const CHOICES = { // what the controls go through
 function settingsFrom(link) {
   const settings = { ...START };
   for (const [key, text] of new URLSearchParams(link)) {
-    const choices = CHOICES[key] ?? [];
-    const value = choices.every(Number.isInteger) ? Math.round(text) : Number(text);
+    const choices = CHOICES[key] ?? [], value = Number(text);
+    const sound = Number.isInteger(value) || !choices.every(Number.isInteger);
     if (choices.includes(text)) settings[key] = text;
-    else if (value >= choices[0] && value <= choices.at(-1)) settings[key] = value;
+    else if (sound && value >= choices[0] && value <= choices.at(-1)) settings[key] = value;
   }
   return settings;
 }
@@ -296,7 +296,7 @@ function settingsFrom(link) {
   const locale = document.documentElement.lang;
   const number = (value, digits) =>
     value.toLocaleString(locale, digits && { maximumSignificantDigits: digits });
-  const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
+  const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}\u00a0%`;
 
   // A screen reader reads this line whenever it changes: only when the reader has
   // done something, or when all is lost.
@@ -530,7 +530,7 @@ function settingsFrom(link) {
         context.fillStyle = digit === largest ? best : bar;
         context.fillRect(8 * digit + 1, canvas.height * (1 - share), 6, canvas.height * share);
       });
-      if (write) canvas.nextElementSibling.textContent = largest < 0 ? "" : TEXT.reads(largest, percent(row[largest]));
+      if (write) canvas.nextElementSibling.textContent = largest < 0 ? "" : TEXT.reads(largest, percent(row[largest], 0));
     });
   }
 
