@@ -242,7 +242,7 @@ class Training {
     for (;;) {
       const since = this.examples - (this.changes.at(-1)?.examples ?? 0);
       const last = this.history.at(-1)?.examples ?? -Infinity;
-      if (this.examples - last >= Math.max(320, since / 8)) yield* this.measure();
+      if (this.examples - last >= Math.min(Math.max(320, since / 4), 6400)) yield* this.measure();
       this.step();
       yield;
     }
