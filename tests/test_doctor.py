@@ -17,6 +17,9 @@ from helpers import doctor
 
 ROOT = Path(__file__).parent.parent
 POSIX = os.name == "posix"
+NO_SUCH_USER = (
+    "import pwd\ndef unknown(uid): raise KeyError(uid)\npwd.getpwuid = unknown\n"
+)
 
 
 class Patient:
@@ -112,7 +115,7 @@ def test_a_file_named_as_a_part_of_python(patient):
 @pytest.mark.skipif(not POSIX, reason="Windows knows the home folder otherwise")
 def test_no_home_no_unicode_no_folder_to_write_to(patient, tmp_path):
     (tmp_path / "file").write_text("")
-    patient.write("sitecustomize.py", "import pwd\ndel pwd.getpwuid\n")
+    patient.write("sitecustomize.py", NO_SUCH_USER)
     patient.write("ipykernel.py", "raise ImportError('书')")
     for name in ("HOME", "PYTORCH_BY_HAND_CACHE"):
         patient.environment.pop(name, None)

@@ -160,6 +160,7 @@ def test_what_a_notebook_gets():
         "exercise": "01.1",
         "status": "wrong",
         "message": "a < b,\nnot `c`",
+        "points": 0.0,
     }
     output = nbformat.v4.new_output("display_data", data=bundle)
     cell = nbformat.v4.new_code_cell(outputs=[output])

@@ -109,7 +109,9 @@ def test_cache_folder_follows_the_variable(empty_cache, monkeypatch):
 def test_no_home_folder(tmp_path):
     """As in a container that runs under a user id that no one has."""
     code = (
-        "import pwd; del pwd.getpwuid\n"
+        "import pwd\n"
+        "def unknown(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = unknown\n"
         "from helpers.data import DataError, cache_folder, mnist\n"
         "assert len(mnist('test')) == 10_000\n"
         "try: cache_folder()\n"
