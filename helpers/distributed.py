@@ -59,7 +59,14 @@ def join(model: nn.Module, device: torch.device) -> nn.Module:
     """Meet the other processes; return the model that learns together with theirs."""
     on_gpu = device.type == "cuda"
     # Gradients on GPUs travel by NCCL; what lies on the CPU, by gloo.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+    # The processes leave their addresses for each other in a store of torchrun's,
+    # which lives on when it starts them again (seen with PyTorch 2.14): without a
+    # prefix they would call at addresses where nobody is any more.
+    store, number, world_size = next(dist.rendezvous("env://"))
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = dist.PrefixStore(f"restart {restarts}", store)
+    dist.init_process_group(backend, store=store, rank=number, world_size=world_size)
     return DistributedDataParallel(model, device_ids=[device] if on_gpu else None)
 
 
