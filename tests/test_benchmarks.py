@@ -361,27 +361,6 @@ def test_plan_follows_from_what_was_measured(run):
 # --- The GPU's figures --------------------------------------------------------------
 
 
-def test_every_part_of_the_gpu_runs_in_small(few, tmp_path, monkeypatch, capsys):
-    import gpu
-
-    keep_only(gpu, monkeypatch, "gpu-digits", "fast")
-    short = dataclasses.replace(few.WIDE, num_epochs=1)
-    monkeypatch.setattr(few, "WIDE", short)
-    assert measure(gpu, tmp_path) == 0
-    for name, part in gpu.PARTS.items():
-        content = read(tmp_path / f"{name}.json")
-        assert content["part"] == name
-        assert content["runs"].keys() <= part.runs.keys()
-        for row in content["runs"].values():
-            assert all(value >= 0 for value in row["median"].values())
-    errors = {
-        name: row["median"]["error"]
-        for name, row in read(tmp_path / "gpu-matmul.json")["runs"].items()
-    }
-    assert errors["1024/float32"] < errors["1024/float16"] < errors["1024/bfloat16"]
-    assert "1024/tf32: left out, for this device has no TF32" in capsys.readouterr().out
-
-
 def test_a_processor_is_not_recorded_as_a_gpu(tmp_path, capsys):
     import gpu
 
