@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from helpers.device import environment
+from helpers.files import replacing
 
 # Takes a run's name, a seed, the device, and how many examples of each set to use.
 Measure = Callable[[str, int, torch.device, int | None], dict[str, Any]]
@@ -50,10 +51,8 @@ def stamp(device: torch.device, note: str = "") -> dict[str, Any]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Put a record into its file, wholly or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode())
 
 
 def median(seeds: list[dict[str, Any]]) -> dict[str, float]:
