@@ -1,12 +1,23 @@
 """Hints, one at a time."""
 
 from helpers.exercises._registry import find
+from helpers.exercises._result import as_html
 
 _given: dict[str, int] = {}  # how many hints the reader has seen
 
 
-def hint(exercise: str, number: int | None = None) -> None:
-    """Print a hint: the first, and with each further call the next.
+class Hint(str):
+    """The text of a hint. A notebook shows what stands in backticks as code."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f'<p style="max-width: 41rem">{as_html(self)}</p>'
+
+
+def hint(exercise: str, number: int | None = None) -> Hint:
+    """Return a hint: the first, and with each further call the next.
 
     Parameters
     ----------
@@ -24,14 +35,13 @@ def hint(exercise: str, number: int | None = None) -> None:
     if number is None:
         number = _given.get(exercise, 0) + 1
         if number > len(hints):
-            print(
+            return Hint(
                 f"There are no more hints for {exercise}. "
-                f'solution("{exercise}") shows a solution, or says who has it.'
+                f'`solution("{exercise}")` shows a solution, or says who has it.'
             )
-            return
         _given[exercise] = number
     elif number not in range(1, len(hints) + 1):
         raise ValueError(
             f"exercise {exercise} has hints 1 to {len(hints)}, but no hint {number!r}"
         )
-    print(f"Hint {number} of {len(hints)}: {hints[number - 1]}")
+    return Hint(f"Hint {number} of {len(hints)}: {hints[number - 1]}")
