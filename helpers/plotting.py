@@ -8,7 +8,7 @@ import copy
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -19,8 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor, fx, nn
 
 from helpers.training import History
 
@@ -246,7 +245,7 @@ OPERATIONS = {
     "adaptive_avg_pool2d": "pool",
     "relu": "ReLU",
     "add": "sum",
-    "__getitem__": "cut",
+    "getitem": "cut",
     "Conv2d": "conv",
     "Linear": "linear",
     "BatchNorm2d": "norm",
@@ -270,17 +269,55 @@ class Step(NamedTuple):
     shape: tuple[int, ...]  # of one example afterwards
 
 
+class _Tracer(fx.Tracer):
+    """Takes every layer as a whole, and goes only into an ``nn.Sequential``."""
+
+    def is_leaf_module(self, layer: nn.Module, name: str) -> bool:
+        return not isinstance(layer, nn.Sequential)
+
+
+class _Walk(fx.Interpreter):
+    """Runs a network, and notes what changes the shape or has weights."""
+
+    def __init__(self, model: nn.Module, input_shape: Sequence[int]) -> None:
+        super().__init__(fx.GraphModule(model, _Tracer().trace(model)))
+        self.steps = [Step("", [], tuple(input_shape))]
+
+    def run_node(self, node: fx.Node) -> Any:
+        output = super().run_node(node)
+        is_call = node.op in ("call_module", "call_function", "call_method")
+        if is_call and isinstance(output, Tensor) and output.ndim > 1:
+            self._note(node, tuple(output.shape[1:]))
+        return output
+
+    def _note(self, node: fx.Node, shape: tuple[int, ...]) -> None:
+        layer = None  # where it is a function
+        if node.op == "call_module":
+            layer = self.submodules[str(node.target)]
+        kind = node.target if layer is None else type(layer)
+        kind = getattr(kind, "__name__", str(kind))
+        name = OPERATIONS.get(kind, kind)
+        weights = [] if layer is None or name == "norm" else [*layer.parameters()]
+        own_name = str(node.target).rpartition(".")[2]
+        if weights and not own_name.isdigit():
+            name = own_name
+        if weights or shape != self.steps[-1].shape:
+            detail = _kernel(layer)
+            self.steps.append(Step(name, [detail] if detail else [], shape))
+        elif name not in self.steps[-1].details:
+            self.steps[-1].details.append(name)
+
+
 def network_steps(model: nn.Module, input_shape: Sequence[int]) -> list[Step]:
     """Run a network once and note what changes the shape or has weights.
 
-    The network itself stays as it is. Layers are noted by hooks, functions such
-    as ``F.max_pool2d`` by watching the calls. A block (a module of modules that
-    is no ``nn.Sequential``) counts as one layer.
+    The network itself stays as it is. A block (a module of modules that is no
+    ``nn.Sequential``) counts as one layer.
 
     Parameters
     ----------
     model : nn.Module
-        Takes a batch of images.
+        Takes a batch of images, and does the same with each (torch.fx traces it).
     input_shape : sequence of int
         (channels, height, width) of one image.
 
@@ -294,62 +331,14 @@ def network_steps(model: nn.Module, input_shape: Sequence[int]) -> list[Step]:
             f"input_shape is (channels, height, width) of one image, "
             f"not {tuple(input_shape)}"
         )
-    model = copy.deepcopy(model).eval()
-    steps = [Step("", [], tuple(input_shape))]
-    depth = 0  # of the layers that are running
-
-    def note(name: str, detail: str, output: object, weights: bool) -> None:
-        if not isinstance(output, Tensor) or output.ndim < 2:
-            return
-        shape = tuple(output.shape[1:])
-        if weights or shape != steps[-1].shape:
-            steps.append(Step(name, [detail] if detail else [], shape))
-        elif name not in steps[-1].details:
-            steps[-1].details.append(name)
-
-    class Watch(TorchFunctionMode):
-        def __torch_function__(
-            self,
-            function: Callable[..., object],
-            types: object,
-            args: tuple[object, ...] = (),
-            kwargs: dict[str, object] | None = None,
-        ) -> object:
-            output = function(*args, **(kwargs or {}))
-            name = getattr(function, "__name__", "")
-            if depth == 0 and name != "__get__":  # not an attribute such as .shape
-                note(OPERATIONS.get(name, name), "", output, weights=False)
-            return output
-
-    def enter(layer: nn.Module, inputs: object) -> None:
-        nonlocal depth
-        depth += 1
-
-    def leave(layer: nn.Module, inputs: object, output: object) -> None:
-        nonlocal depth
-        depth -= 1
-        if depth > 0:
-            return
-        kind = type(layer).__name__
-        operation = OPERATIONS.get(kind, kind)
-        weights = operation != "norm" and any(True for _ in layer.parameters())
-        own_name = names[layer].rpartition(".")[2]
-        name = own_name if weights and not own_name.isdigit() else operation
-        note(name, _kernel(layer), output, weights)
-
-    names = {layer: name for name, layer in model.named_modules() if name}
-    for layer in names:
-        if not isinstance(layer, nn.Sequential):
-            layer.register_forward_pre_hook(enter)
-            layer.register_forward_hook(leave)
+    walk = _Walk(copy.deepcopy(model).eval(), input_shape)
     device = next((p.device for p in model.parameters()), None)
-    image = torch.zeros(1, *input_shape, device=device)
-    with torch.no_grad(), Watch():
-        model(image)
-    return steps
+    with torch.no_grad():
+        walk.run(torch.zeros(1, *input_shape, device=device))
+    return walk.steps
 
 
-def _kernel(layer: nn.Module) -> str:
+def _kernel(layer: nn.Module | None) -> str:
     """Return what a convolution's window is like, in one or two lines."""
     if not isinstance(layer, nn.Conv2d):
         return ""

@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-import os
+import io
 import re
 import sys
 from collections import Counter
@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
 from helpers.classroom._chapters import Chapter, ClassroomError, read_chapters
 from helpers.classroom._collect import Student, Work, collect
 from helpers.classroom._course import Course, Limits, graded_copy
+from helpers.files import locked, replacing
 
 RESULTS = ["right", "wrong", "empty", "stopped", "not graded"]
 FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"  # a spreadsheet may run what begins so
@@ -53,9 +52,9 @@ def grade(folder: Path, out: Path, book: Path, limits: Limits, only: str = "") -
         raise ClassroomError(f"there is no chapter {only!r}; choose from {known}")
     try:
         course = Course(out, limits)
-        with FileLock(out / ".lock", timeout=0):
+        with locked(out / ".lock", timeout=0):
             _grade(course, collect(folder, chapters, expected), chapters)
-    except Timeout:
+    except TimeoutError:
         raise ClassroomError(f"another process is grading into {out}") from None
     except OSError as error:
         where = error.filename or out
@@ -173,14 +172,14 @@ def _pattern(message: str) -> str:
 
 
 def _write(path: Path, head: Iterable[str], lines: Iterable[Iterable[object]]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    # The mark at the start tells spreadsheets that this is UTF-8.
-    with partial.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
+    with replacing(path) as file:
+        # The mark at the start tells spreadsheets that this is UTF-8.
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        writer = csv.writer(text)
         writer.writerow(head)
         for line in lines:
             writer.writerow([safe(x) if isinstance(x, str) else x for x in line])
-    os.replace(partial, path)
+        text.detach()
 
 
 def safe(text: str) -> str:
