@@ -36,7 +36,6 @@ needs_nbgrader = pytest.mark.skipif(
 
 SETUP = """\
 import torch
-from helpers.exercises import check
 
 images = torch.rand(12, 1, 28, 28)
 distance = torch.linspace(0, 4, 40)
@@ -183,7 +182,7 @@ def test_of_a_clumsy_hand_in_the_same_is_graded(book, handed_out, tmp_path):
         ]
         order = [place for pair in zip(places, checks, strict=True) for place in pair]
         assert order == sorted(order), student.name
-        assert len(mine) == 2 + 4 + 4, "set-up, figures, four answers, four checks"
+        assert len(mine) == 3 + 4 + 4, "what comes before, four answers, four checks"
         assert work.rest == []
 
 
