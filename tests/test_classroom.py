@@ -310,6 +310,7 @@ def test_gradebook_and_class_view(graded):
     keys = ("01.1", "01.2", "01.3", "01.4", "Grade", "Maximum Grade")
     assert [book["errors"][k] for k in keys] == ["0.8", "0.0", "0.0", "1.0", "1.8", "4"]
     assert [book["exits"][key] for key in ("Grade", "not graded")] == ["0.8", "3"]
+    assert [book["paper"][key] for key in ("Grade", "Maximum Grade")] == ["0", "4"]
     assert book["Müller, Änne"]["Identifier"] == "Participant 77"
     class_view = table(folder / "class.csv")
     assert [row["exercise"] for row in class_view] == ["01.1", "01.2", "01.3", "01.4"]

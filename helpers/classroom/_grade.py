@@ -148,7 +148,7 @@ def _write_tables(
         missing = sum(row.result == "not graded" for row in its)
         total = sum(p for p in points.values() if isinstance(p, float))
         line = [student.name, student.number, *(points.get(n, "") for n in names)]
-        lines.append([*line, round(total, 4), len(points), "", missing])
+        lines.append([*line, round(total, 4), len(names), "", missing])
     # With these names, Moodle imports the table as a grading worksheet.
     head = ["Full name", "Identifier", *names, "Grade", "Maximum Grade"]
     head += ["Last modified (grade)", "not graded"]
