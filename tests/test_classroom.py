@@ -395,6 +395,11 @@ def test_ctrl_c_keeps_what_is_there(book, handed_out, tmp_path):
     assert {(row["name"], row["result"]) for row in rows} == {("王", "not graded")}
 
 
+def test_the_command_itself_does_without_torch():
+    code = "import sys, helpers.classroom._grade; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 def test_what_cannot_be_done_is_said_in_one_line(book, tmp_path, capsys):
     (tmp_path / "class").mkdir()
     known = "there is no chapter '77'; choose from 01-tensors"

@@ -101,9 +101,10 @@ def is_solution(cell: Cell) -> bool:
 def nbgrader_mark(exercise: str, kind: str) -> dict[str, Any]:
     """Return the metadata that makes a cell an "answer" or a "check" for nbgrader."""
     is_check = kind == "check"
-    mark = {"grade": is_check, "locked": is_check, "solution": not is_check}
+    mark: dict[str, Any] = {"schema_version": 3, "task": False, "locked": is_check}
     mark |= {"grade_id": f"exercise-{exercise.replace('.', '-')}-{kind}"}
-    mark |= {"schema_version": 3, "task": False} | ({"points": 1} if is_check else {})
+    mark |= {"grade": is_check, "solution": not is_check}
+    mark |= {"points": 1} if is_check else {}
     return {"nbgrader": mark}
 
 

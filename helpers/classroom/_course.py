@@ -67,8 +67,9 @@ def graded_copy(chapter: Chapter, answers: dict[str, list[Cell]]) -> str:
     def add(source: str, exercise: str = "", kind: str = "code", **more: Any) -> None:
         cell: Cell = {"id": f"cell-{len(cells)}", "cell_type": kind, "source": source}
         cell["metadata"] = {METADATA: exercise} | more
-        runs = {"outputs": [], "execution_count": None} if kind == "code" else {}
-        cells.append(cell | runs)
+        if kind == "code":
+            cell |= {"outputs": [], "execution_count": None}
+        cells.append(cell)
 
     for cell in [*chapter.setup, {"source": FIGURES}]:
         add(cell["source"])

@@ -61,8 +61,9 @@ def _does_nothing(function: object) -> bool:
         (made,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
     except (OSError, TypeError, ValueError, SyntaxError):
         return False
-    is_it = isinstance(made, ast.FunctionDef | ast.AsyncFunctionDef)
-    return is_it and made.name == function.__name__ and all(map(_is_nothing, made.body))
+    if not isinstance(made, ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    return made.name == function.__name__ and all(map(_is_nothing, made.body))
 
 
 def _is_nothing(statement: ast.stmt) -> bool:
