@@ -66,10 +66,6 @@ def _grade(
 ) -> None:
     ids = _ids(students)
     stems = sorted({stem for work in students.values() for stem in work.chapters})
-    for stem in stems:
-        is_new = course.put("source", ".", stem, graded_copy(chapters[stem], {}))
-        if is_new or not course.path("release", ".", stem).exists():
-            course.call("generate_assignment", stem, "--force")
     names, jobs = {}, []
     for student, work in students.items():
         for stem, (_, answers) in work.chapters.items():
@@ -77,9 +73,14 @@ def _grade(
             names[job] = student.name
             is_new = course.put("submitted", *job, graded_copy(chapters[stem], answers))
             jobs += [job] if is_new or not course.results(job) else []
-    print(f"{len(students)} students, {len(names)} notebooks, {len(jobs)} to grade.")
+    about = f"{len(students)} students, {len(names)} notebooks, {len(jobs)} to grade."
+    print(about, flush=True)
     if not sys.platform.startswith("linux"):
         print("Note: this system sets no limit to the memory of a notebook.")
+    for stem in stems:
+        is_new = course.put("source", ".", stem, graded_copy(chapters[stem], {}))
+        if is_new or not course.path("release", ".", stem).exists():
+            course.call("generate_assignment", stem, "--force")
     try:
         for done, job in enumerate(course.grade(jobs), start=1):
             counts = Counter(r["result"] for r in course.results(job).values())
