@@ -62,7 +62,7 @@ class Sizes:
     copied: int = 5_000  # photographs that travel together
     calls: int = 20  # in a row, for one time
     modes: tuple[str | None, ...] = (None, "default", "reduce-overhead")
-    photographs: photographs.Recipe = photographs.WIDE
+    recipe: photographs.Recipe = photographs.WIDE
 
 
 # To try it out. Compiling is left out: it takes long.
@@ -75,7 +75,7 @@ SMALL = Sizes(
     copied=8,
     calls=2,
     modes=(None,),
-    photographs=replace(photographs.WIDE, model="PhotoNet", num_epochs=1),
+    recipe=replace(photographs.WIDE, model="PhotoNet", num_epochs=1),
 )
 
 
@@ -486,7 +486,7 @@ def make_parts(sizes: Sizes) -> dict[str, Part]:
             {"fast": 10, "examples": 1},
             a_gpu,
         ),
-        "gpu-photographs": photographs_part(sizes.photographs),
+        "gpu-photographs": photographs_part(sizes.recipe),
     }
 
 
