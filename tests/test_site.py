@@ -233,10 +233,10 @@ def unfold(page):
 def test_page_in_a_browser(visit, address, path, scheme):
     seen = visit(color_scheme=scheme)
     seen.open(address + name(path))
-    assert axe_violations(seen.page) == []
-    if seen.page.locator("details").count():
-        unfold(seen.page)
-        assert axe_violations(seen.page) == []
+    unfold(seen.page)
+    # The schemes differ in nothing but colors.
+    rules = {"light": None, "dark": ["color-contrast"]}[scheme]
+    assert axe_violations(seen.page, rules) == []
     assert seen.requests_elsewhere(address) == []
     assert seen.complaints == []
     shown = seen.page.evaluate("[...document.images].map((i) => i.currentSrc)")
