@@ -273,6 +273,7 @@ CULPRITS = [
     lambda: iter(DataLoader(LABELS)).next(),
     lambda: torch.tensor(1.0)[0],
     lambda: torch.max(LOGITS, dim=1).eq(LABELS),
+    lambda: (torch.max(LOGITS, dim=1) == LABELS).sum(),
 ]
 # What a GPU, processes that hang, or another folder would be needed for.
 ELSEWHERE = (
