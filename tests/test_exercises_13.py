@@ -155,9 +155,16 @@ def compare_with_one_order(seeds, network):
     return results
 
 
+@cache
+def raw_digits():
+    train_set = data.mnist("train")
+    return train_set.data.unsqueeze(1), train_set.targets
+
+
 def digits_for(recipe, numbers):
-    part = Subset(data.mnist("train"), numbers)
-    return data.to_tensors(part, recipe["mean"], recipe["std"])
+    pixels, labels = (part[numbers] for part in raw_digits())
+    images = (pixels / 255 - recipe["mean"]) / recipe["std"]
+    return TensorDataset(images, labels)
 
 
 def repeat(record, seed, **changes):
@@ -166,7 +173,7 @@ def repeat(record, seed, **changes):
     model = models.MODELS[recipe["network"]]()
     kind = getattr(torch.optim, recipe["optimizer"])
     optimizer = kind(model.parameters(), **recipe["settings"])
-    few = digits_for(recipe, range(recipe["num_examples"]))
+    few = digits_for(recipe, slice(recipe["num_examples"]))
     order = torch.Generator().manual_seed(seed)
     loader = data.batches(few, recipe["batch_size"], True, order)
     for _ in range(recipe["num_epochs"]):
@@ -188,7 +195,7 @@ class Stranger:
         optimizer = optimizers[self.recipe["optimizer"]]
         optimizer = optimizer(model.parameters(), **self.recipe["settings"])
         n, size = self.recipe["num_examples"], self.recipe["batch_size"]
-        few = digits_for(self.recipe, range(n))
+        few = digits_for(self.recipe, slice(n))
         for _ in range(self.recipe["num_epochs"]):
             for chosen in torch.randperm(n).split(size):
                 images, labels = few[chosen]

@@ -281,10 +281,10 @@ OTHER: list[tuple[str, Any]] = [
     hints=[
         "Write `my_repeat` first, and make the runs of the record with it. A network "
         'by its name: `models.MODELS[recipe["network"]]()`.',
-        'The first `n` digits: `Subset(data.mnist("train"), range(n))`, which '
-        "`data.to_tensors` normalizes with a mean and a standard deviation. An "
-        'optimizer by its name: `getattr(torch.optim, recipe["optimizer"])`, called '
-        'with `**recipe["settings"]`.',
+        "The first `n` digits, prepared as the recipe says: `(pixels[:n] / 255 - "
+        'recipe["mean"]) / recipe["std"]`. An optimizer by its name: '
+        '`getattr(torch.optim, recipe["optimizer"])`, called with '
+        '`**recipe["settings"]`.',
         "`json.dumps(my_record)` fails if there is a tensor in it: `.item()` makes a "
         "number.",
     ],
