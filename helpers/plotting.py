@@ -8,7 +8,8 @@ import copy
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -50,6 +51,17 @@ def figure_to_svg(figure: Figure) -> str:
     svg = file.getvalue()
     svg = re.sub(r"<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     return re.sub(r"\s*\n\s*", " ", svg).replace("base64, ", "base64,")
+
+
+@contextmanager
+def closing_figures() -> Iterator[None]:
+    """Close at the end all figures made meanwhile: no cell shows what is left of them."""
+    before = set(plt.get_fignums())
+    try:
+        yield
+    finally:
+        for number in set(plt.get_fignums()) - before:
+            plt.close(number)
 
 
 def show_image(image: Tensor, ax: Axes | None = None, title: str = "") -> Axes:
