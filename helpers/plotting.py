@@ -55,7 +55,7 @@ def figure_to_svg(figure: Figure) -> str:
 
 @contextmanager
 def closing_figures() -> Iterator[None]:
-    """Close at the end all figures made meanwhile: no cell shows what is left of them."""
+    """Close at the end the figures made meanwhile, so that no cell shows them."""
     before = set(plt.get_fignums())
     try:
         yield
