@@ -184,7 +184,7 @@ class Explorer:
         caption, style = self.caption, ""
         if not every_frame:
             controls, style = "", f"<style>{NO_MODEL.format(self.name)}</style>\n"
-            caption += " It moves once this cell has run where there is ipywidgets."
+            caption += " To move it, run this cell; that takes ipywidgets."
         first = frames[self.start]
         # A text speaks for itself; of a figure its description is read out.
         says = f'<p class="says" aria-live="polite">{escape(first.text)}</p>\n'

@@ -220,7 +220,7 @@ def test_running_notebook_gets_a_widget_and_one_frame():
     page = parse(stored["text/html"])
     assert len(page.find_all("img")) == 1
     assert not page.select("input")
-    assert "this cell has run" in page.figcaption.get_text()
+    assert "run this cell" in page.figcaption.get_text()
     assert drawn == [(1, "plus")], "nothing is drawn that nobody asked for"
 
 
@@ -322,7 +322,7 @@ def move():
 
 mover = threading.Thread(target=move)
 for size in [2, 3, 4]:
-    plt.figure(figsize=(size, 1))
+    plt.subplots(figsize=(size, 1))
     if size == 3:
         mover.start()
         mover.join()
