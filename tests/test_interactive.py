@@ -326,7 +326,7 @@ for size in [2, 3, 4]:
     if size == 3:
         mover.start()
         mover.join()
-    time.sleep(0.3)
+assert "Power 1." in says.value, "drawn while this cell runs"
 plt.show()
 """
 
