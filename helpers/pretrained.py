@@ -3,28 +3,35 @@
 import contextlib
 import hashlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from tqdm import tqdm
 
 from helpers import checkpoint, data, evaluation, models, recipe, training
 from helpers.checkpoint import CheckpointError
 from helpers.data._cache import cannot_write
+from helpers.evaluation import Batches
 from helpers.files import locked
 from helpers.recipe import Recipe
 from helpers.training import History, fit
 
-RECIPES = {"dropout": Recipe()}
+RECIPES = {
+    "dropout": Recipe(),
+    "varied": Recipe(epochs=10),
+}
+# What changes each batch of training digits.
+CHANGES: dict[str, Callable[[Tensor], Tensor]] = {"varied": data.vary}
 
 
 def trained_model(name: str = "dropout") -> tuple[nn.Module, History]:
     """Return a network trained by one of the book's recipes, and its history.
 
-    The first call trains it and keeps it under `helpers.data.cache_folder()`;
-    later calls load it. If several processes call at once, one trains and the
-    others wait. Global random state stays as it was.
+    The first call trains it, and shows how far it is; it keeps the network under
+    `helpers.data.cache_folder()`, and later calls load it. If several processes call
+    at once, one trains and the others wait. Global random state stays as it was.
 
     Parameters
     ----------
@@ -46,7 +53,7 @@ def trained_model(name: str = "dropout") -> tuple[nn.Module, History]:
     """
     if name not in RECIPES:
         raise ValueError(f"name must be one of {', '.join(RECIPES)}, not {name!r}")
-    key = _cache_key(RECIPES[name])
+    key = _cache_key(name)
     path = data.cache_folder() / "trained" / f"{name}-{key[:16]}.pt"
     found = _load(path, RECIPES[name])
     if found is not None:
@@ -57,7 +64,7 @@ def trained_model(name: str = "dropout") -> tuple[nn.Module, History]:
             # Another process may have trained it while this one waited.
             found = _load(path, RECIPES[name])
             if found is None:
-                found = _train(RECIPES[name])
+                found = _train(name)
                 for left_over in path.parent.glob(f"{path.name}.*.partial"):
                     left_over.unlink(missing_ok=True)
                 content = {"model": found[0].state_dict(), "history": found[1]}
@@ -67,22 +74,31 @@ def trained_model(name: str = "dropout") -> tuple[nn.Module, History]:
     return found
 
 
-def _train(recipe: Recipe) -> tuple[nn.Module, History]:
-    """Train as chapter 5 does. This function's text is part of the cache key."""
+def _train(name: str) -> tuple[nn.Module, History]:
+    """Train as chapters 5 and 7 do. This function's text is part of the cache key."""
+    recipe, change = RECIPES[name], CHANGES.get(name)
     train_set, validation_set = recipe.digits()
     order = torch.Generator().manual_seed(recipe.seed)
-    with torch.random.fork_rng(devices=[]), _one_thread():
+    loader: Batches = data.batches(
+        train_set, recipe.batch_size, shuffle=True, generator=order
+    )
+    steps = recipe.epochs * len(loader)
+    if change is not None:
+        loader = data.Augmented(loader, change)
+    bar = tqdm(total=steps, desc=f'training "{name}", once', leave=False)
+    with torch.random.fork_rng(devices=[]), _one_thread(), bar:
         # torch.manual_seed would also reseed the GPUs, which stay untouched.
         torch.default_generator.manual_seed(recipe.seed)
         model = recipe.make_model()
         history = fit(
             model,
-            data.batches(train_set, recipe.batch_size, shuffle=True, generator=order),
+            loader,
             data.batches(validation_set, 1_000),
             nn.CrossEntropyLoss(),
             recipe.make_optimizer(model),
             torch.device("cpu"),
             recipe.epochs,
+            lambda *_: bar.update(),
         )
     return model.eval(), history
 
@@ -102,13 +118,15 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _cache_key(of_recipe: Recipe) -> str:
+def _cache_key(name: str) -> str:
     """Return a checksum of all that the trained weights depend on.
 
     The sources of `helpers.data` hold the md5 sums of MNIST, so the data is
     covered too.
     """
-    digest = hashlib.sha256(f"{of_recipe} {torch.__version__}".encode())
+    change = getattr(CHANGES.get(name), "__name__", "")
+    settings = f"{RECIPES[name]} {change} {torch.__version__}"
+    digest = hashlib.sha256(settings.encode())
     digest.update(inspect.getsource(_train).encode())
     for module in (data, models, training, evaluation, recipe):
         source = Path(inspect.getfile(module))

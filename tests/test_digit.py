@@ -395,22 +395,28 @@ def prepared_or_refused(picture):
 class TestEdges:
     """A picture with more than paper in it is read right, or refused."""
 
+    @pytest.fixture(scope="class")
+    def plain(self, read):
+        """Return what is read where there is paper alone."""
+        return read([data.prepare_digit(torch.from_numpy(page(d))) for d in range(10)])
+
     @pytest.mark.parametrize("finish", [None, grainy], ids=["clean", "grainy"])
     @pytest.mark.parametrize("case", [*EDGES, *LIGHTS])
-    def test_what_is_beside_the_paper_is_never_read(self, case, finish, read):
+    def test_what_is_beside_the_paper_is_never_read(self, case, finish, read, plain):
+        """Three digits a case; over all cases, each digit has its turn."""
         change = (EDGES | LIGHTS)[case]
+        first = [*EDGES, *LIGHTS].index(case) + 5 * (finish is grainy)
         right = 0
-        for digit in range(10):
-            expected = read([data.prepare_digit(torch.from_numpy(page(digit)))])
+        for digit in (first % 10, (first + 3) % 10, (first + 7) % 10):
             picture = change(page(digit))
             picture = finish(picture) if finish else picture
             prepared = prepared_or_refused(picture)
             if isinstance(prepared, str):
                 assert "Crop the picture" in prepared
             else:
-                assert read([prepared]) == expected
+                assert read([prepared]) == plain[digit]
                 right += 1
-        assert right >= (0 if case == "a hard shadow" else 9)
+        assert right >= (0 if case == "a hard shadow" else 2)
 
     @pytest.mark.parametrize("case", EDGES)
     def test_without_a_digit(self, case, save):
@@ -423,12 +429,12 @@ class TestEdges:
 
     def test_a_digit_that_leaves_its_paper(self):
         """Half of the sheet is cut away, and the desk lies where it was."""
-        for digit in range(10):
+        for digit in (0, 4, 7):
             picture = on_desk(page(digit)[:, 150:], 0.1)
             with pytest.raises(ValueError, match="Crop"):
                 data.prepare_digit(torch.from_numpy(picture))
 
-    @pytest.mark.parametrize("digit", range(10))
+    @pytest.mark.parametrize("digit", [0, 1, 4, 7, 8])
     def test_a_tight_picture_has_ink_along_its_border(self, digit):
         picture = as_tensor(drawn(digit))
         rows, columns = torch.nonzero(picture < 0.5, as_tuple=True)

@@ -1,19 +1,24 @@
 """Trained networks for the chapters: trained once, kept, and never wrong."""
 
+import ast
 import errno
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from book_files import ROOT, read_cells
 from saved_runs import CONTEXT, flatten
 from saved_runs import _server as _server
+from torch import nn
 
 from helpers import checkpoint, data, pretrained
 from helpers.models import MODELS
 from helpers.randomness import random_state, restore_random_state
 from helpers.recipe import Recipe
+from helpers.training import fit
 
 TINY = Recipe(model="small-padded", epochs=1, limit=64, validation=40, seed=3)
 
@@ -66,6 +71,46 @@ def test_the_first_weights_are_those_of_the_seed(cache, monkeypatch):
     restore_random_state(before)
     assert flatten(model.state_dict()) == flatten(expected.state_dict())
     assert history["steps"] == []
+
+
+def shown_by_chapter_7() -> dict:
+    """Return what chapter 7 defines to vary the digits, from its own code cells."""
+    wanted = {"one_of", "with_other_strokes", "turned", "blurred", "vary", "Augmented"}
+    names = {"torch": torch, "F": nn.functional, "data": data}
+    for cell in read_cells(ROOT / "book" / "07-your-digit.ipynb", "code"):
+        if cell["source"].startswith("%%"):
+            continue  # the first line of a solution is no Python
+        for node in ast.parse(cell["source"]).body:
+            if getattr(node, "name", "") in wanted:
+                exec(compile(ast.Module([node], []), "chapter 7", "exec"), names)
+    assert wanted <= names.keys()
+    return names
+
+
+def test_varied_digits_give_the_weights_of_chapter_7_to_the_bit(cache, monkeypatch):
+    recipe = replace(pretrained.RECIPES["varied"], epochs=2, limit=320, validation=40)
+    monkeypatch.setitem(pretrained.RECIPES, "varied", recipe)
+    model, history = pretrained.trained_model("varied")
+
+    chapter = shown_by_chapter_7()
+    digits, held_back = recipe.digits()
+    order = torch.Generator().manual_seed(0)
+    loader = data.batches(digits, 64, shuffle=True, generator=order)
+    before = random_state()
+    torch.manual_seed(0)
+    network = MODELS["dropout"]()
+    expected = fit(
+        network,
+        chapter["Augmented"](loader, chapter["vary"]),
+        data.batches(held_back, 1_000),
+        nn.CrossEntropyLoss(),
+        recipe.make_optimizer(network),
+        torch.device("cpu"),
+        2,
+    )
+    restore_random_state(before)
+    assert flatten(model.state_dict()) == flatten(network.state_dict())
+    assert history == expected
 
 
 def test_another_recipe_or_torch_is_trained_anew(cache, monkeypatch):
