@@ -15,6 +15,10 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from book_files import ROOT
+
+# The built site; `jupyter-book build .` makes it. BOOK_SITE names another folder.
+SITE = Path(os.environ.get("BOOK_SITE", ROOT / "_build" / "html")).resolve()
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

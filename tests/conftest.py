@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+from browser import SITE, chromium, missing, served, visits
 
 # Workers of pytest-xdist share the cores: torch in a worker, and in what it starts,
 # takes its part of them.
@@ -23,3 +24,26 @@ def empty_cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("PYTORCH_BY_HAND_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The system's browser, started once."""
+    with chromium() as program:
+        yield program
+
+
+@pytest.fixture(scope="session")
+def address():
+    """The address at which the built site is served."""
+    if not SITE.joinpath("book", "index.html").is_file():
+        missing(f"the built site in {SITE}: jupyter-book build .")
+    with served(SITE) as url:
+        yield url
+
+
+@pytest.fixture
+def visit(browser):
+    """Make a `Visit` with options such as color_scheme="dark"."""
+    with visits(browser) as make:
+        yield make

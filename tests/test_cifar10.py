@@ -275,7 +275,8 @@ def test_who_waited_for_another_process_in_vain_does_not_try_too(
 ):
     """Processes that start together come to the same end."""
     empty_cache.mkdir()
-    with filelock.FileLock(empty_cache / ".download.lock") as lock:
+    lock = filelock.FileLock(empty_cache / ".download.lock", thread_local=False)
+    with lock:  # which the timer's thread releases
         threading.Timer(1.5, lock.release).start()
         with concurrent.futures.ThreadPoolExecutor() as pool:
             assert pool.submit(data.cifar10, "train").result(60).is_stand_in

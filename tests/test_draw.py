@@ -6,17 +6,15 @@ It is tested in the built site, as in test_site.py, in a real browser.
 import base64
 import contextlib
 import json
-import os
 import re
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from book_files import ROOT
-from browser import axe_violations, chromium, missing, served, visits
+from browser import SITE, axe_violations, missing
 
 from helpers import data, training
 from helpers.models import DropoutNet
@@ -26,7 +24,6 @@ from helpers.training import fit
 sys.path.append(str(ROOT / "book" / "_ext"))
 booksite_draw = pytest.importorskip("booksite_draw")
 
-SITE = Path(os.environ.get("BOOK_SITE", ROOT / "_build" / "html")).resolve()
 PAGE = SITE / "book" / "draw.html"
 SCRIPT = SITE / booksite_draw.SCRIPT
 PHONE = {"width": 360, "height": 740}
@@ -164,32 +161,17 @@ def test_network_is_not_written_without_need(app):
 # In a browser -----------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if not PAGE.is_file():
-        missing(f"the built page {PAGE}: jupyter-book build .")
-    with chromium() as program:
-        yield program
-
-
-@pytest.fixture(scope="module")
-def address():
-    with served(SITE) as url:
-        yield url
-
-
 @pytest.fixture
-def visit(browser):
+def visit(address, visit):
     """Open the page with options such as color_scheme="dark"."""
-    with visits(browser) as make:
 
-        def open_page(url, **options):
-            seen = make(**options)
-            seen.open(url)
-            expect_verdict(seen.page, "The network says")
-            return seen
+    def open_page(url, **options):
+        seen = visit(**options)
+        seen.open(url)
+        expect_verdict(seen.page, "The network says")
+        return seen
 
-        yield open_page
+    return open_page
 
 
 @pytest.fixture

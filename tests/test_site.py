@@ -5,7 +5,6 @@
 
 import gzip
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,9 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from book_files import CHAPTERS, ROOT, read_cells
-from browser import axe_violations, chromium, missing, served, visits
+from browser import SITE, axe_violations, missing
 
-SITE = Path(os.environ.get("BOOK_SITE", ROOT / "_build" / "html")).resolve()
 FILES = sorted(SITE.glob("*.html")) + sorted(SITE.glob("book/*.html"))
 # Doors lead elsewhere: the front door, and a page's old address.
 DOORS = [path for path in FILES if 'http-equiv="refresh"' in path.read_text("utf-8")]
@@ -221,27 +219,6 @@ def test_front_page_has_a_map_of_the_chapters():
 
 
 # In a browser -----------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not PAGES:
-        missing("the built site")
-    with chromium() as program:
-        yield program
-
-
-@pytest.fixture(scope="module")
-def address():
-    with served(SITE) as url:
-        yield url
-
-
-@pytest.fixture
-def visit(browser):
-    """Make a `Visit` with options such as color_scheme="dark"."""
-    with visits(browser) as make:
-        yield make
 
 
 def unfold(page):

@@ -5,18 +5,16 @@ It is tested in the built site, as in test_site.py, in a real browser.
 
 import base64
 import json
-import os
 import re
 import sys
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from book_files import ROOT
-from browser import axe_violations, chromium, missing, served, visits
+from browser import SITE, axe_violations, missing
 from torch import nn
 
 from helpers import data
@@ -24,7 +22,6 @@ from helpers import data
 sys.path.append(str(ROOT / "book" / "_ext"))
 booksite_train = pytest.importorskip("booksite_train")
 
-SITE = Path(os.environ.get("BOOK_SITE", ROOT / "_build" / "html")).resolve()
 PAGE = SITE / "book" / "train.html"
 SCRIPT = SITE / booksite_train.SCRIPT
 PHONE = {"width": 390, "height": 844}
@@ -60,32 +57,17 @@ def test_script_holds_digits_of_both_halves(digits):
 # In a browser -----------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if not PAGE.is_file():
-        missing(f"the built page {PAGE}: jupyter-book build .")
-    with chromium() as program:
-        yield program
-
-
-@pytest.fixture(scope="module")
-def address():
-    with served(SITE) as url:
-        yield url
-
-
 @pytest.fixture
-def visit(browser):
+def visit(address, visit):
     """Open the page with options such as color_scheme="dark"."""
-    with visits(browser) as make:
 
-        def open_page(url, **options):
-            seen = make(**options)
-            seen.open(url)
-            seen.page.locator("#lab").wait_for()
-            return seen
+    def open_page(url, **options):
+        seen = visit(**options)
+        seen.open(url)
+        seen.page.locator("#lab").wait_for()
+        return seen
 
-        yield open_page
+    return open_page
 
 
 @pytest.fixture
