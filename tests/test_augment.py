@@ -149,8 +149,13 @@ def test_a_turn_keeps_the_proportions_of_the_field():
     angles = []
     for one in _augment.turned(bar)[:, 0]:
         down, right = (one > 0.5).nonzero().T.float()
-        angles.append(torch.atan((right - right.mean()) @ (down - down.mean())
-                                 / (down - down.mean()).square().sum()))
+        angles.append(
+            torch.atan(
+                (right - right.mean())
+                @ (down - down.mean())
+                / (down - down.mean()).square().sum()
+            )
+        )
     angles = torch.stack(angles).rad2deg()
     assert angles.abs().max() < 33  # a turn of 20 degrees, and unequal stretching
     assert angles.min() < -14
@@ -169,7 +174,11 @@ def test_blurred_digits_differ_in_sharpness_only(digits):
 
 
 def test_a_faint_digit_stays_finite():
-    assert vary(torch.full((8, 1, 28, 28), -data.MNIST_MEAN / data.MNIST_STD)).isfinite().all()
+    assert (
+        vary(torch.full((8, 1, 28, 28), -data.MNIST_MEAN / data.MNIST_STD))
+        .isfinite()
+        .all()
+    )
 
 
 def test_augmented_loader_changes_images_anew_and_keeps_labels():
