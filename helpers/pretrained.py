@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LinearLR
 from tqdm import tqdm
 
 from helpers import checkpoint, data, evaluation, models, recipe, training
@@ -20,10 +21,13 @@ from helpers.training import History, fit
 
 RECIPES = {
     "dropout": Recipe(),
-    "varied": Recipe(epochs=10),
+    "varied": Recipe(epochs=7, lr=0.02),
 }
-# What changes each batch of training digits.
-CHANGES: dict[str, Callable[[Tensor], Tensor]] = {"varied": data.vary}
+# Some go on from where another network ended: every batch is changed, and the learning
+# rate falls to zero.
+GOES_ON: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
+    "varied": ("dropout", data.vary)
+}
 
 
 def trained_model(name: str = "dropout") -> tuple[nn.Module, History]:
@@ -76,29 +80,40 @@ def trained_model(name: str = "dropout") -> tuple[nn.Module, History]:
 
 def _train(name: str) -> tuple[nn.Module, History]:
     """Train as chapters 5 and 7 do. This function's text is part of the cache key."""
-    recipe, change = RECIPES[name], CHANGES.get(name)
+    recipe = RECIPES[name]
     train_set, validation_set = recipe.digits()
     order = torch.Generator().manual_seed(recipe.seed)
     loader: Batches = data.batches(
         train_set, recipe.batch_size, shuffle=True, generator=order
     )
     steps = recipe.epochs * len(loader)
-    if change is not None:
-        loader = data.Augmented(loader, change)
-    bar = tqdm(total=steps, desc=f'training "{name}", once', leave=False)
+    bar = tqdm(total=steps, desc=f'training "{name}"', mininterval=1, leave=False)
     with torch.random.fork_rng(devices=[]), _one_thread(), bar:
         # torch.manual_seed would also reseed the GPUs, which stay untouched.
         torch.default_generator.manual_seed(recipe.seed)
         model = recipe.make_model()
+        optimizer = recipe.make_optimizer(model)
+        schedule = None
+        if name in GOES_ON:
+            first, change = GOES_ON[name]
+            model.load_state_dict(trained_model(first)[0].state_dict())
+            loader = data.Augmented(loader, change)
+            schedule = LinearLR(optimizer, 1, end_factor=0, total_iters=steps)
+
+        def after_step(*_: object) -> None:
+            bar.update()
+            if schedule is not None:
+                schedule.step()
+
         history = fit(
             model,
             loader,
             data.batches(validation_set, 1_000),
             nn.CrossEntropyLoss(),
-            recipe.make_optimizer(model),
+            optimizer,
             torch.device("cpu"),
             recipe.epochs,
-            lambda *_: bar.update(),
+            after_step,
         )
     return model.eval(), history
 
@@ -124,9 +139,10 @@ def _cache_key(name: str) -> str:
     The sources of `helpers.data` hold the md5 sums of MNIST, so the data is
     covered too.
     """
-    change = getattr(CHANGES.get(name), "__name__", "")
-    settings = f"{RECIPES[name]} {change} {torch.__version__}"
-    digest = hashlib.sha256(settings.encode())
+    digest = hashlib.sha256(f"{RECIPES[name]} {torch.__version__}".encode())
+    if name in GOES_ON:
+        first, change = GOES_ON[name]
+        digest.update(f"{change.__name__} {_cache_key(first)}".encode())
     digest.update(inspect.getsource(_train).encode())
     for module in (data, models, training, evaluation, recipe):
         source = Path(inspect.getfile(module))

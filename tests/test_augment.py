@@ -134,11 +134,11 @@ def test_turning_moves_ink_and_keeps_the_amount(digits):
     pixels = data.unnormalize(digits)
     turned = _augment.turned(pixels)
     moved = (center(turned) - center(pixels)).abs()
-    assert 0.5 < moved.mean() < 2
-    assert moved.max() < 5
-    # Sides are stretched by 0.75 to 1.1, so the amount of ink by their product.
+    assert 0.3 < moved.mean() < 2
+    assert moved.max() < 4
+    # Sides are stretched by 0.8 to 1.1, so the amount of ink by their product.
     ratio = turned.sum(dim=(1, 2, 3)) / pixels.sum(dim=(1, 2, 3))
-    assert 0.5 < ratio.min() < 0.65 < 1.05 < ratio.max() < 1.25
+    assert 0.55 < ratio.min() < 0.75 < 1.05 < ratio.max() < 1.25
 
 
 def test_a_turn_keeps_the_proportions_of_the_field():
@@ -166,11 +166,11 @@ def test_blurred_digits_differ_in_sharpness_only(digits):
     torch.manual_seed(0)
     pixels = data.unnormalize(digits[:1]).expand(400, -1, -1, -1)
     versions, counts = _augment.blurred(pixels).unique(dim=0, return_counts=True)
-    assert len(versions) == 5
-    assert counts.min() > 40
+    assert len(versions) == 4
+    assert counts.min() > 60
     steps = versions.diff(dim=3).abs().amax(dim=(1, 2, 3)).sort().values
-    assert steps[-1] > 2.5 * steps[0]
-    assert (center(versions) - center(pixels[:5])).abs().max() < 0.01
+    assert steps[-1] > 2 * steps[0]
+    assert (center(versions) - center(pixels[:4])).abs().max() < 0.01
 
 
 def test_a_faint_digit_stays_finite():

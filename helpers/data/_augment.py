@@ -93,8 +93,8 @@ def turned(pixels: Tensor) -> Tensor:
     def draw(low: float, high: float) -> Tensor:
         return torch.empty(len(pixels), device=pixels.device).uniform_(low, high)
 
-    turn, width, height = draw(-0.35, 0.35), draw(0.75, 1.1), draw(0.75, 1.1)
-    right, down = draw(-0.15, 0.15), draw(-0.15, 0.15)
+    turn, width, height = draw(-0.35, 0.35), draw(0.8, 1.1), draw(0.8, 1.1)
+    right, down = draw(-0.1, 0.1), draw(-0.1, 0.1)
     across = torch.stack([turn.cos() / width, -turn.sin() / width, right], dim=1)
     downward = torch.stack([turn.sin() / height, turn.cos() / height, down], dim=1)
     where = torch.stack([across, downward], dim=1)  # (digit, 2, 3)
@@ -103,9 +103,9 @@ def turned(pixels: Tensor) -> Tensor:
 
 
 def blurred(pixels: Tensor) -> Tensor:
-    """Blur each digit not at all, or up to four times; the brightest becomes 1."""
+    """Blur each digit not at all, or up to three times; the brightest becomes 1."""
     versions = [pixels]
-    for _ in range(4):
+    for _ in range(3):
         versions.append(F.avg_pool2d(versions[-1], 3, stride=1, padding=1))
     chosen = one_of(versions)
     # A digit that has all but vanished stays faint.
