@@ -102,6 +102,7 @@ def test_varied_digits_give_the_weights_of_chapter_7_to_the_bit(cache, monkeypat
     torch.manual_seed(0)
     network = MODELS["dropout"]()  # draws first weights, and leaves them
     network.load_state_dict(pretrained.trained_model("dropout")[0].state_dict())
+    network.conv2_drop.p = network.fc1_drop.p = 0
     optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
     schedule = LinearLR(optimizer, 1, end_factor=0, total_iters=2 * len(loader))
     expected = fit(
@@ -118,6 +119,7 @@ def test_varied_digits_give_the_weights_of_chapter_7_to_the_bit(cache, monkeypat
     assert flatten(varied.state_dict()) == flatten(network.state_dict())
     assert history == expected
     assert len(files(cache)) == 2
+    assert varied.fc1_drop.p == 0.5
 
 
 def test_a_network_that_goes_on_depends_on_the_first(cache, monkeypatch):
