@@ -170,7 +170,7 @@ def test_blurred_digits_differ_in_sharpness_only(digits):
     assert counts.min() > 60
     steps = versions.diff(dim=3).abs().amax(dim=(1, 2, 3)).sort().values
     assert steps[-1] > 2 * steps[0]
-    assert (center(versions) - center(pixels[:4])).abs().max() < 0.01
+    assert (center(versions) - center(pixels[:4])).abs().max() < 0.2
 
 
 def test_a_faint_digit_stays_finite():
