@@ -463,6 +463,14 @@ def test_the_wrong_ones_are_misread(page):
         assert meant != read
 
 
+def test_the_second_network_reads_two_of_the_wrong_ones(page):
+    page.select_option("#network", "varied")
+    page.wait_for_function("document.getElementById('stop').disabled")
+    for case, digit in zip(page.locator(".wrong li").all(), (7, 1, 4), strict=True):
+        case.locator("button").click()
+        expect_verdict(page, f"The network says {digit}, ")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessible_and_quiet(visit, address, scheme):
     """After drawing, too: axe finds nothing, no request and no complaint."""
