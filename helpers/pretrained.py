@@ -83,10 +83,9 @@ def _train(name: str) -> tuple[nn.Module, History]:
     recipe = RECIPES[name]
     train_set, validation_set = recipe.digits()
     order = torch.Generator().manual_seed(recipe.seed)
-    loader: Batches = data.batches(
-        train_set, recipe.batch_size, shuffle=True, generator=order
-    )
-    steps = recipe.epochs * len(loader)
+    plain = data.batches(train_set, recipe.batch_size, shuffle=True, generator=order)
+    loader: Batches = plain
+    steps = recipe.epochs * len(plain)
     bar = tqdm(total=steps, desc=f'training "{name}"', mininterval=1, leave=False)
     with torch.random.fork_rng(devices=[]), _one_thread(), bar:
         # torch.manual_seed would also reseed the GPUs, which stay untouched.
