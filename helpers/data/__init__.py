@@ -3,7 +3,7 @@
 MNIST ships with this package, so nothing here needs a network for it.
 """
 
-from helpers.data._augment import Augmented, flip_and_crop
+from helpers.data._augment import Augmented, flip_and_crop, vary
 from helpers.data._cache import DataError, cache_folder
 from helpers.data._cifar10 import CIFAR10_MEAN, CIFAR10_STD, Photographs, cifar10
 from helpers.data._digit import digit_from_file, prepare_digit
@@ -39,4 +39,5 @@ __all__ = [
     "split_train_validation",
     "to_tensors",
     "unnormalize",
+    "vary",
 ]

@@ -178,9 +178,9 @@ def _ink(gray: np.ndarray) -> np.ndarray:
         found = _enclosed_ink(gray, paper)
         if found is not None:
             return found
-    if ink is not None and not is_uneven:
-        if is_tight or (touching <= MAY_TOUCH and sheet < 0.8):
-            return ink
+    may_touch = is_tight or (ink is not None and touching <= MAY_TOUCH and sheet < 0.8)
+    if ink is not None and may_touch and not is_uneven:
+        return ink
     raise problem
 
 
