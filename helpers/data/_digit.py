@@ -251,7 +251,7 @@ def _papers(gray: np.ndarray) -> list[np.ndarray]:
 
 def _is_stroke(region: np.ndarray) -> bool:
     """Tell whether a region is narrow all along, as no sheet of paper is."""
-    return _stroke_width(region.astype(np.float32)) < 0.25 * max(region.shape)
+    return bool(_stroke_width(region.astype(np.float32)) < 0.25 * max(region.shape))
 
 
 def _enclosed_ink(gray: np.ndarray, paper: np.ndarray) -> np.ndarray | None:
