@@ -17,7 +17,7 @@ from sphinx.errors import SphinxError
 
 # What a notebook's results depend on, besides the notebook and helpers/.
 PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "ipywidgets", "ipykernel")
-VARIABLES = ("CIFAR10_IMAGES",)
+VARIABLES = ("CIFAR10_IMAGES", "PYTORCH_BY_HAND_LANGUAGE")
 # In helpers/, and yet out of a notebook's reach: commands for a terminal.
 OUT_OF_REACH = ("doctor.py", "classroom")
 
@@ -37,10 +37,15 @@ def execution_key(root: Path) -> str:
     helpers = root / "helpers"
     for path in sorted(helpers.rglob("*")):
         inside = path.relative_to(helpers)
-        if path.is_file() and not {inside.parts[0], "__pycache__"} & {
-            *OUT_OF_REACH,
-            *inside.parts[1:-1],
-        }:
+        if (
+            path.is_file()
+            and path.suffix != ".po"
+            and not {inside.parts[0], "__pycache__"}
+            & {
+                *OUT_OF_REACH,
+                *inside.parts[1:-1],
+            }
+        ):
             digest.update(inside.as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
