@@ -41,7 +41,19 @@ STALE_NOTE = "*（下面这段的英文已有改动，译文尚未跟上，先�
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,}|:{3,})")
 NUMBER = re.compile(r"(?<![A-Za-z_\d.])-?\d+(?:[.,]\d+)*")
 WORDS = re.compile(r'(?<![\w.])_\(\s*"((?:[^"\\]|\\.)*)"')
-SPELLED = "zero one two three four five six seven eight nine ten eleven twelve".split()
+SPELLED = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+]
 HAN = r"[\u3400-\u9fff]"
 Block = tuple[str, str]  # its name and its English
 # Takes both; returns what to put in its place.
@@ -199,26 +211,26 @@ def is_prose(block: str) -> bool:
 
 
 def rewrite_results(cell: nbformat.NotebookNode, say: Say) -> None:
-    """Rewrite what quizzes, explorers and solutions show."""
+    """Rewrite what explorers and solutions show."""
+    first = cell.source.partition("\n")[0]
+    solved = re.match(r"%%solution \S+ ?(.*)", first)
+    alternative = solved and solved[1].strip() and say(f"{cell.id} alt", solved[1])
     for output in cell.get("outputs", ()):
-        shown = output.get("data", {}).get("text/html", "")
-        text = "".join(shown)
+        text = "".join(output.get("data", {}).get("text/html", ""))
         if '<details class="solution">' in text:
             text = re.sub(
-                "(?<=<summary>)(.*?)(?=</summary>)", lambda m: say("site", m[1]), text
+                "(?<=<summary>).*?(?=</summary>)", lambda m: say("site", m[0]), text
             )
-            alternative = cell.source.partition("\n")[0].split(" ", 2)[2:]
             if alternative:
-                english = alternative[0].strip()
-                other = html.escape(say(f"{cell.id} alt", english))
-                text = text.replace(f'alt="{html.escape(english)}"', f'alt="{other}"')
+                alt = html.escape(solved[1].strip())
+                text = text.replace(f'alt="{alt}"', f'alt="{html.escape(alternative)}"')
         elif '<form class="explorer"' in text:
             text = re.sub(
                 r'(?<=alt=")[^"]+(?=")|(?<=>)[^<>]+(?=<)',
                 lambda m: say_numbers(m[0], cell.id, say),
                 text,
             )
-        if text != "".join(shown):
+        if text:
             output.data["text/html"] = text
 
 
@@ -353,14 +365,14 @@ def check(catalogs: Catalogs) -> list[str]:
             elif entry.fuzzy:
                 stale += 1
             elif entry.msgstr:
-                found = compare(text, entry.msgstr, names, path.stem)
+                found = compare(text, entry.msgstr, names)
                 faults += [f"{path.name}: {name}: {fault}" for fault in found]
     if stale > STALE:
         faults.append(f"{stale} blocks are stale, at most {STALE} may be")
     return faults
 
 
-def compare(english: str, other: str, names: dict, page: str) -> Iterator[str]:
+def compare(english: str, other: str, names: dict) -> Iterator[str]:
     """Yield what a translation says otherwise than the English."""
     ours, theirs = facts(english), facts(other)
     # What English says in a word, "a five", Chinese may say in a figure.
