@@ -251,7 +251,7 @@ def test_the_edition_fits():
 
 
 def test_blocks_end_at_blank_lines_outside_fences():
-    text = "Words.\n\n```py\nx = 1\n\ny = 2\n```\n\n- one\n- two\n\n    code = 1\n\n$$a$$\n"
+    text = "Words.\n\n```py\nx = 1\n\ny\n```\n\n- one\n- two\n\n    c = 1\n\n$$a$$\n"
     seen = []
     written = zh.rewrite_text(text, "cell", lambda name, t: seen.append((name, t)) or t)
     assert written == text

@@ -137,8 +137,8 @@ def headings_of(path: Path) -> str:
     """Return a page's headings and nothing else."""
     text = path.read_text("utf-8")
     if path.suffix == ".md":
-        lines = [part.splitlines()[0] for part in parts_of(text) if part[0] == "#"]
-        return "\n\n".join(lines)
+        parts = [part for part in parts_of(text) if part.startswith("#")]
+        return "\n\n".join(part.splitlines()[0] for part in parts)
     notebook = nbformat.reads(text, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     for cell in cells:

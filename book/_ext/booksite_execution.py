@@ -17,7 +17,7 @@ from sphinx.errors import SphinxError
 
 # What a notebook's results depend on, besides the notebook and helpers/.
 PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "ipywidgets", "ipykernel")
-VARIABLES = ("CIFAR10_IMAGES", "PYTORCH_BY_HAND_LANGUAGE")
+VARIABLES = ("CIFAR10_IMAGES",)
 # In helpers/, and yet out of a notebook's reach: commands for a terminal.
 OUT_OF_REACH = ("doctor.py", "classroom")
 

@@ -30,7 +30,6 @@ from unittest.mock import patch
 import nbformat
 import polib
 import yaml
-from booksite_execution import execution_key
 from booksite_search import chinese
 from jupyter_cache import get_cache
 from markdown_it import MarkdownIt
@@ -75,8 +74,10 @@ class Catalogs:
         self.root = root
         self.locale = root / "book" / "locale" / "zh_CN"
         self.exercises = root / "helpers" / "exercises"
-        cache = cache or root / "_build" / ".jupyter_cache" / execution_key(root)
-        self.cache = get_cache(cache) if Path(cache).is_dir() else None
+        kept = root.joinpath("_build", ".jupyter_cache").glob("*/global.db")
+        newest = sorted(kept, key=lambda path: path.stat().st_mtime)[-1:]
+        cache = cache or (newest[0].parent if newest else None)
+        self.cache = get_cache(cache) if cache and cache.is_dir() else None
 
     def pages(self) -> list[str]:
         """Return the names of the pages that are in the edition."""

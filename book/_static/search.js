@@ -20,7 +20,7 @@ function stem(word) {
 function termsOf(query) {
   const found = normal(query).match(/\p{Script=Han}+|(?:(?!\p{Script=Han})[\p{L}\p{N}_.-])*(?!\p{Script=Han})[\p{L}\p{N}_]/gu) ?? [];
   const words = found.flatMap((word) =>
-    !/\p{Script=Han}{3}/u.test(word) || SECTIONS.some(({ text, title }) => text.includes(word) || title.includes(word))
+    !/\p{Script=Han}{3}/u.test(word) || SECTIONS.some(({ title, names, text }) => [title, ...names, text].some((part) => part.includes(word)))
       ? [word] : [...word].slice(1).map((letter, index) => word[index] + letter));
   const chosen = words.filter((word) => !STOP_WORDS.has(word));
   return (chosen.length ? chosen : words).map((word) => {
