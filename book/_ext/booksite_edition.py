@@ -83,9 +83,8 @@ def choose_language(app, config) -> None:
 def speak(app) -> None:
     """Give the templates this edition's words."""
     words = locale.translators["general", "booksite"]
-    environment = getattr(app.builder.templates, "environment", None)
-    if environment:
-        environment.install_gettext_callables(
+    if templates := getattr(app.builder, "templates", None):
+        templates.environment.install_gettext_callables(
             words.gettext, words.ngettext, newstyle=True
         )
 
@@ -103,7 +102,8 @@ def name_sections(app, doctree) -> None:
         section["ids"] = [anchor]
         slugs[slug] = section.line, anchor, section.next_node(nodes.title).astext()
     for link in doctree.findall(pending_xref):
-        if link["reftype"] == "myst" and link["reftarget"] in slugs:
+        in_page = link["reftype"] == "myst" and link["refdomain"] != "doc"
+        if in_page and link["reftarget"] in slugs:
             link["refdomain"], link["reftargetid"] = "doc", link["reftarget"]
             link["reftarget"] = docname
 
@@ -123,7 +123,8 @@ def edition_context(app, pagename, context) -> None:
         other = {"link": link, "address": address, "lang": language}
         context["other"] = other | {"name": NAMES[language]}
     if chinese:
-        context["words"] = config.book_words
+        words = config.book_words  # those of the scripts are without any form
+        context["words"] = {w: words[w] for w in words if not re.search("[{\n(]", w)}
         context["pathto"] = lambda uri, resource=False, **options: pathto(
             f"../{uri}" if uri.startswith("_static/") else uri, resource, **options
         )
@@ -182,6 +183,8 @@ def build_chinese(app, exception) -> None:
         "book_repository": config.book_repository,
         "book_words": words,
         "html_baseurl": config.html_baseurl and f"{config.html_baseurl}zh/",
+        "extensions": config.extensions,
+        "external_toc_path": str(source / "_toc.yml"),
         "html_static_path": [],
         "language": "zh_CN",
         "nb_execution_mode": "off",  # the notebooks bring their results
@@ -205,7 +208,7 @@ def build_chinese(app, exception) -> None:
         overrides,
         sys.stdout,
         sys.stderr,
-        warningiserror=app.warningiserror,
+        warningiserror=app.warningiserror or app.keep_going,
         keep_going=app.keep_going,
     )
     second.build()

@@ -143,7 +143,8 @@ class Catalogs:
         for cell in () if isinstance(page, str) else page.cells:
             if asked := re.search(r'^quiz\("(\d\d)"\)', cell.source, re.MULTILINE):
                 for output in cell.get("outputs", ()):
-                    output.data["text/html"] = quiz_in_chinese(asked[1])
+                    if "data" in output:
+                        output.data["text/html"] = quiz_in_chinese(asked[1])
         return page
 
 
