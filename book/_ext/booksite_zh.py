@@ -399,11 +399,16 @@ def compare(english: str, other: str, names: dict) -> Iterator[str]:
         code = name.startswith("`") and f"[{text}]" in english
         if known and not code and name not in known:
             yield f"a link to {anchor} is called {name}, not one of {known}"
-    rendered = MarkdownIt("commonmark").enable("table").parse(other)
-    for token in rendered:
-        for child in token.children or ():
-            if child.type == "text" and re.search(r"\*\*|\]\(", child.content):
-                yield f"what is marked does not come out so: {child.content[:60]!r}"
+    for mark in literal_marks(other)[len(literal_marks(english)) :]:
+        yield f"what is marked does not come out so: {mark!r}"
+
+
+def literal_marks(text: str) -> list[str]:
+    """Return the texts in which a mark for bold or for a link stands as it is."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    parts = [child for token in tokens for child in token.children or ()]
+    texts = [part.content for part in parts if part.type == "text"]
+    return [text for text in texts if re.search(r"\*\*|\]\(", text)]
 
 
 def plain(text: str) -> str:
