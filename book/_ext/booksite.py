@@ -197,8 +197,8 @@ def reading_minutes(cells: list) -> int:
 def duration(seconds: float) -> str:
     """Return a running time as people say it."""
     if seconds < 90:
-        return " ".join([str(max(1, round(seconds))), _("s")])
-    return " ".join([f"{seconds / 60:.0f}", _("min")])
+        return " ".join([str(max(1, round(seconds))), str(_("s"))])
+    return " ".join([f"{seconds / 60:.0f}", str(_("min"))])
 
 
 def page_facts(app, docname: str) -> dict:

@@ -147,7 +147,7 @@ def write_copies(
                 for anchor, place in (chinese or {}).get(path.stem, {}).items():
                     cell.source = cell.source.replace(f"](#{anchor})", f"](#{place})")
             notebook.cells[:0] = [
-                new_markdown_cell(_(text), id=f"first-{i}")
+                new_markdown_cell(str(_(text)), id=f"first-{i}")
                 if text.startswith("#")
                 else new_code_cell(
                     text.replace("{repository}", repository), id=f"first-{i}"
