@@ -8,6 +8,7 @@ style sheets are those of the English site, and sections have the same addresses
 import gettext
 import io
 import re
+import shutil
 import sys
 from pathlib import Path
 from urllib.parse import urljoin
@@ -59,11 +60,6 @@ class EditionBuilder(StandaloneHTMLBuilder):
         if not self.is_elsewhere(docname):
             super().write_doc(docname, doctree)
 
-    def copy_static_files(self) -> None:
-        """Copy scripts and style sheets, once for both editions."""
-        if not self.config.book_english:
-            super().copy_static_files()
-
 
 def choose_language(app, config) -> None:
     """Find the pages that are in Chinese, and this edition's words."""
@@ -81,7 +77,10 @@ def choose_language(app, config) -> None:
 
 
 def speak(app) -> None:
-    """Give the templates this edition's words."""
+    """Give the templates this edition's words, and its figures a place."""
+    if app.config.book_english:
+        place = str(Path(app.srcdir, "jupyter_execute"))  # not beside the site
+        app.env.mystnb_config = app.env.mystnb_config.copy(output_folder=place)
     words = locale.translators["general", "booksite"]
     if templates := getattr(app.builder, "templates", None):
         templates.environment.install_gettext_callables(
@@ -183,6 +182,7 @@ def build_chinese(app, exception) -> None:
         "book_repository": config.book_repository,
         "book_words": words,
         "html_baseurl": config.html_baseurl and f"{config.html_baseurl}zh/",
+        "exclude_patterns": [*config.exclude_patterns, "jupyter_execute"],
         "extensions": config.extensions,
         "external_toc_path": str(source / "_toc.yml"),
         "html_static_path": [],
@@ -212,6 +212,7 @@ def build_chinese(app, exception) -> None:
         keep_going=app.keep_going,
     )
     second.build()
+    shutil.rmtree(out / "zh" / "_static", ignore_errors=True)  # as in English
     app.statuscode = app.statuscode or second.statuscode
 
 
