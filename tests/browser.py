@@ -22,8 +22,9 @@ SITE = Path(os.environ.get("BOOK_SITE", ROOT / "_build" / "html")).resolve()
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
-RUN_AXE = """async () => {
-    const { violations } = await axe.run({ resultTypes: ["violations"] });
+RUN_AXE = """async (rules) => {
+    const runOnly = rules ? { runOnly: rules } : {};
+    const { violations } = await axe.run({ resultTypes: ["violations"], ...runOnly });
     return violations.map(({ id, nodes }) =>
         `${id}: ${nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
 }"""
@@ -67,15 +68,18 @@ def served(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def axe_violations(page) -> list[str]:
-    """Return what axe finds wrong with a page as it is now, one line a rule."""
+def axe_violations(page, rules: list[str] | None = None) -> list[str]:
+    """Return what axe finds wrong with a page as it is now, a line for each rule.
+
+    Names of rules leave out all others.
+    """
     if not page.evaluate("typeof window.axe === 'object'"):
         try:
             script = resources.files("axe_playwright_python") / "axe.min.js"
         except ImportError:
             missing("axe: pip install -r tests/requirements-browser.txt")
         page.evaluate(script.read_text("utf-8"))
-    return page.evaluate(RUN_AXE)
+    return page.evaluate(RUN_AXE, rules)
 
 
 class Visit:

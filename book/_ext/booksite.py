@@ -28,6 +28,7 @@ from booksite_front import THUMBNAIL, direct_needs, draw_map, in_words, thumbnai
 from booksite_nodes import (
     OPTIONAL,
     depart_fold,
+    depart_title,
     fold_optional,
     join_streams,
     mark_optional,
@@ -37,6 +38,7 @@ from booksite_nodes import (
     visit_math,
     visit_math_block,
     visit_raw,
+    visit_title,
     write_themes,
 )
 from booksite_paper import EpubBuilder, lay_out, page_of_paper
@@ -344,6 +346,7 @@ def setup(app) -> dict:
     app.connect("config-inited", configure, priority=100)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.add_node(nodes.image, override=True, html=(visit_image, None))
+    app.add_node(nodes.title, override=True, html=(visit_title, depart_title))
     app.add_node(nodes.raw, override=True, html=(visit_raw, None))
     app.add_node(HideCodeCellNode, override=True, html=(visit_fold, depart_fold))
     app.add_node(FrontPagePart)

@@ -119,12 +119,12 @@ def write_themes(builder, name: str, svg: str) -> dict[str, str]:
     svg = re.sub(r'(<image\b[^>]*?)\sid="[^"]*"', r"\1", svg)
     folder = Path(builder.outdir, builder.imagedir)
     folder.mkdir(parents=True, exist_ok=True)
-    names = {}
-    for theme, gray in FIGURE_GRAYS.items():
-        if theme == "light" or (builder.name == "html" and FIGURE_GRAY in svg):
-            names[theme] = f"{name}-{theme}.svg"
-            text = svg.replace(FIGURE_GRAY, gray)
-            folder.joinpath(names[theme]).write_text(text, "utf-8")
+    names = {"light": f"{name}.svg"}
+    if builder.name == "html" and FIGURE_GRAY in svg:
+        names = {theme: f"{name}-{theme}.svg" for theme in FIGURE_GRAYS}
+    for theme, file in names.items():
+        text = svg.replace(FIGURE_GRAY, FIGURE_GRAYS[theme])
+        folder.joinpath(file).write_text(text, "utf-8")
     return names
 
 
@@ -152,6 +152,23 @@ def fold_optional(doctree) -> None:
             section.insert(1, nodes.raw("", "</summary>", format="html"))
             section.insert(0, nodes.raw("", start, format="html"))
             section.append(nodes.raw("", "</details>\n", format="html"))
+
+
+def visit_title(self, node) -> None:
+    """Open a heading."""
+    HTML5Translator.visit_title(self, node)
+
+
+def depart_title(self, node) -> None:
+    """Close a heading, with a link to it unless it is what folds its section.
+
+    A link inside of what is clicked to unfold could not be reached by keyboard.
+    """
+    links = self.builder.add_permalinks
+    if OPTIONAL in node.parent.get("classes", ()):
+        self.builder.add_permalinks = False
+    HTML5Translator.depart_title(self, node)
+    self.builder.add_permalinks = links
 
 
 def mark_optional(doctree, cells: list) -> str:
