@@ -21,4 +21,5 @@ def pytest_runtest_call() -> Iterator[None]:
         patch.setenv(
             "PYTHONPATH", os.pathsep.join(filter(None, [str(NO_NETWORK), path]))
         )
+        patch.setenv("PYTORCH_BY_HAND_LANGUAGE", "en")
         return (yield)

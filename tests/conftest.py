@@ -12,6 +12,8 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     threads = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads)))
 
+os.environ["PYTORCH_BY_HAND_LANGUAGE"] = "en"  # whatever the system's is
+
 # A program that a shell started in the background ignores Ctrl-C, and so does all
 # that it starts. The tests send Ctrl-C to what they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -106,7 +106,7 @@ def write_book(root: Path) -> Path:
             code(DRAW, mystnb=alt),
             text("### Strides (optional)\n\n" + "word " * 540, "optional"),
             code("print(2)", "optional"),
-            text("#### Deeper\n\nText.", "optional"),
+            text("#### Deeper\n\nText, [links](02-two.ipynb#Links).", "optional"),
             code(SHOW.format(EXPLORER), "remove-input", "optional"),
             text("## Quiz"),
             code(SHOW.format(QUIZ), "remove-input"),

@@ -431,7 +431,7 @@ def test_thumbnail_shows_the_drawing_without_the_writing():
     ],
 )
 def test_chinese_names(paragraph, names):
-    assert search.chinese(nodes.paragraph("", paragraph)) == names
+    assert search.names_in(nodes.paragraph("", paragraph)) == names
 
 
 @pytest.fixture

@@ -17,11 +17,12 @@ import pytest
 from book_files import CHAPTERS, ROOT, read_cells
 from browser import SITE, axe_violations, missing
 
-FILES = sorted(SITE.glob("*.html")) + sorted(SITE.glob("book/*.html"))
+FOLDERS = ("", "book/", "zh/", "zh/book/")
+FILES = [path for folder in FOLDERS for path in sorted(SITE.glob(f"{folder}*.html"))]
 # Doors lead elsewhere: the front door, and a page's old address.
 DOORS = [path for path in FILES if 'http-equiv="refresh"' in path.read_text("utf-8")]
 PAGES = [path for path in FILES if path not in DOORS]
-BOOK_PAGES = [path for path in PAGES if path.parent != SITE]
+BOOK_PAGES = [path for path in PAGES if path.parent == SITE / "book"]
 
 # Attributes whose address a browser fetches without being asked.
 FETCHED = {
@@ -46,7 +47,9 @@ def name(path):
 
 every_file = pytest.mark.parametrize("path", FILES, ids=name)
 every_page = pytest.mark.parametrize("path", PAGES, ids=name)
-every_book_page = pytest.mark.parametrize("path", BOOK_PAGES, ids=name)
+every_book_page = pytest.mark.parametrize(
+    "path", [path for path in PAGES if path.parent.name == "book"], ids=name
+)
 
 
 @cache
@@ -66,7 +69,8 @@ def test_site_is_built():
 
 @every_file
 def test_language_and_title(path):
-    assert soup(path).html["lang"] == "en"
+    chinese = path.is_relative_to(SITE / "zh")
+    assert soup(path).html["lang"] == ("zh-Hans" if chinese else "en")
     assert soup(path).title.get_text().strip()
 
 
@@ -277,7 +281,7 @@ def test_the_door_leads_to_the_book(visit, address):
 
 
 @pytest.mark.parametrize(
-    "old", [path for path in DOORS if path.parent != SITE], ids=name
+    "old", [path for path in DOORS if path.parent == SITE / "book"], ids=name
 )
 def test_an_old_address_leads_to_the_page(visit, address, old):
     page = visit().page

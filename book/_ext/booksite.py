@@ -22,6 +22,7 @@ from pathlib import Path
 from textwrap import shorten
 
 import nbformat
+from booksite_edition import chinese_headings, edition_context
 from booksite_execution import execute_notebooks, execution_key
 from booksite_front import THUMBNAIL, direct_needs, draw_map, in_words, thumbnail
 from booksite_nodes import (
@@ -55,13 +56,17 @@ from booksite_search import (
 )
 from docutils import nodes
 from myst_nb.sphinx_ import HideCodeCellNode, NbMetadataCollector
+from sphinx.locale import get_translation
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.logging import getLogger
 from sphinx.util.osutil import relative_uri
 
+_ = get_translation("booksite")
+
 # A reader of this kind of text stops to think, and reads code more slowly.
 WORDS_PER_MINUTE = 180
 CODE_LINES_PER_MINUTE = 15
+HAN = r"[\u4e00-\u9fff]"
 
 
 # Configuration ----------------------------------------------------------------
@@ -69,10 +74,13 @@ CODE_LINES_PER_MINUTE = 15
 
 def configure(app, config) -> None:
     """Set what depends on helpers/, on git and on the environment."""
+    if config.book_english:
+        return  # the Chinese edition is told what the English one found out
     cache = config.nb_execution_cache_path or Path(app.outdir).parent / ".jupyter_cache"
     key = execution_key(Path(app.srcdir))
     config.nb_execution_cache_path = str(Path(cache).absolute() / key)
     os.environ["BOOK_BUILD"] = "1"  # notebooks draw all frames of their explorers
+    os.environ["PYTORCH_BY_HAND_LANGUAGE"] = "en"
     config.book_repository = repository_address(Path(app.srcdir))
     config.html_baseurl = config.html_baseurl or site_address(config.book_repository)
     config.epub_cover = ("_static/card.png", "")
@@ -102,9 +110,13 @@ def finish_page(app, doctree, docname) -> None:
         box = nodes.container(classes=["scroll"])
         table.replace_self(box)
         box.append(table)
+    chinese = bool(app.config.book_english)
+    other = r"[^\u4e00-\u9fff]*[A-Za-z]{2}[^\u4e00-\u9fff]*$" if chinese else HAN
     for paragraph in doctree.findall(nodes.paragraph):
-        if re.match(r"[\u4e00-\u9fff]", paragraph.astext()):
-            paragraph["classes"].append("language-zh-Hans")  # becomes lang="…"
+        if re.match(other, paragraph.astext()):  # becomes lang="…"
+            paragraph["classes"].append(
+                "language-en" if chinese else "language-zh-Hans"
+            )
     for placeholder in list(doctree.findall(FrontPagePart)):
         html = app.builder.templates.render(
             placeholder["template"], book_map(app, docname)
@@ -118,7 +130,15 @@ def finish_page(app, doctree, docname) -> None:
 def describe(app, doctree) -> None:
     """Note what other pages say of a page: see `page_facts`."""
     docname = app.env.docname
-    facts = app.env.metadata[docname].setdefault("facts", {"description": ""})
+    english = app.config.book_english.get(docname, {})
+    facts = {"description": ""} | english
+    app.env.metadata[docname]["facts"] = facts
+    if app.builder.name == "html" and app.builder.is_elsewhere(docname):
+        return
+    facts["anchors"] = [
+        (section["ids"][0], section.get("slug"))
+        for section in doctree.findall(nodes.section)
+    ]
     for paragraph in doctree.findall(nodes.paragraph):
         if isinstance(paragraph.parent, nodes.section):
             facts["description"] = " ".join(paragraph.astext().split())
@@ -129,6 +149,10 @@ def describe(app, doctree) -> None:
         facts |= notebook_facts(doctree, notebook)
         if fault := mark_optional(doctree, notebook.cells):
             getLogger(__name__).warning(fault, location=docname)
+        if figure := chosen_figure(doctree):
+            facts["figure"] = str(Path(app.srcdir, figure["uri"]))
+        # A Chinese page takes as long as the English one.
+        facts |= {key: english[key] for key in ("minutes", "optional") if english}
 
 
 def notebook_facts(doctree, notebook) -> dict:
@@ -147,9 +171,6 @@ def notebook_facts(doctree, notebook) -> dict:
         " ".join(aim.astext().replace("\\", "").split()).rstrip(".;")
         for aim in aims or ()
     ]
-    figure = chosen_figure(doctree)
-    if figure is not None:
-        facts["figure"] = figure["uri"]
     return facts
 
 
@@ -177,7 +198,9 @@ def reading_minutes(cells: list) -> int:
 
 def duration(seconds: float) -> str:
     """Return a running time as people say it."""
-    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    if seconds < 90:
+        return " ".join([str(max(1, round(seconds))), str(_("s"))])
+    return " ".join([f"{seconds / 60:.0f}", str(_("min"))])
 
 
 def page_facts(app, docname: str) -> dict:
@@ -193,6 +216,7 @@ def page_facts(app, docname: str) -> dict:
     execution = NbMetadataCollector.get_exec_data(app.env, docname) or {}
     if execution.get("runtime") is not None:
         facts["seconds"] = execution["runtime"]
+    if "seconds" in facts:
         facts["running"] = duration(facts["seconds"])
     return facts
 
@@ -219,7 +243,8 @@ def book_map(app, docname: str) -> dict:
             facts = page_facts(app, name)
             facts["title"] = app.env.titles[name].astext()
             facts["link"] = app.builder.get_relative_uri(docname, name)
-            facts["sentence"] = re.split(r"(?<=[.?!])\s", facts["description"])[0]
+            sentences = re.split(r"(?<=[.?!])\s|(?<=[。？！])", facts["description"])
+            facts["sentence"] = sentences[0]
             facts["thumbnail"] = write_thumbnail(app, docname, name)
             pages.append(facts)
         parts.append({"caption": tree.caption, "pages": pages})
@@ -262,7 +287,8 @@ def page_context(app, pagename, templatename, context, doctree) -> None:
     """Hand a page's facts and links to its template."""
     repository = app.config.book_repository
     context["repository"] = repository
-    context["site"] = app.config.html_baseurl
+    if app.builder.name == "html":
+        edition_context(app, pagename, context)
     if doctree is None:
         return
     context["body"] = lighten(context["body"])
@@ -270,7 +296,8 @@ def page_context(app, pagename, templatename, context, doctree) -> None:
     context["description"] = shorten(facts["description"], 160, placeholder="…")
     name = posixpath.basename(pagename)
     context["moved"] = app.config.book_moved_parts.get(name)
-    context["colab"] = colab_address(repository, name)
+    folder = "zh/colab" if app.config.book_english else "colab"
+    context["colab"] = colab_address(repository, name, folder)
 
 
 def rewrite_all_pages(app, env) -> list[str]:
@@ -278,24 +305,37 @@ def rewrite_all_pages(app, env) -> list[str]:
     return list(env.found_docs)
 
 
+def book_facts(app) -> dict[str, dict]:
+    """Return what is known of all pages, for the other edition."""
+    return {name: page_facts(app, name) for name in app.env.found_docs}
+
+
 def write_extra_files(app, exception) -> None:
     """Write the doors, the search index and the notebooks to take away."""
     if exception is not None or app.builder.name != "html":
         return
     outdir = Path(app.outdir)
+    lang = "zh-Hans" if app.config.book_english else "en"
     home = app.builder.get_target_uri(app.config.root_doc)
+    folder = posixpath.dirname(app.config.root_doc)
     doors = {"index.html": home}
     for old, new in app.config.book_old_pages.items():
-        doors[posixpath.join(posixpath.dirname(home), f"{old}.html")] = f"{new}.html"
+        if not app.builder.is_elsewhere(f"{folder}/{new}"):
+            doors[f"{folder}/{old}.html"] = f"{new}.html"
     for door, target in doors.items():
-        values = {"title": app.config.html_title, "target": target}
+        values = {"title": app.config.html_title, "target": target, "lang": lang}
         html = app.builder.templates.render("redirect.html", values)
         outdir.joinpath(door).write_text(html, "utf-8")
     write_search_index(app)
-    pages = [Path(app.env.doc2path(name)) for name in app.env.found_docs]
-    notebooks = [path for path in pages if path.suffix == ".ipynb"]
-    repository, site = app.config.book_repository, app.config.html_baseurl
-    write_copies(notebooks, outdir, repository, site)
+    here = [n for n in app.env.found_docs if not app.builder.is_elsewhere(n)]
+    pages = [Path(app.env.doc2path(name)) for name in here]
+    write_copies(
+        [path for path in pages if path.suffix == ".ipynb"],
+        outdir,
+        app.config.book_repository,
+        app.config.html_baseurl,
+        chinese_headings(app, here) if app.config.book_english else None,
+    )
 
 
 def setup(app) -> dict:
@@ -325,8 +365,10 @@ def setup(app) -> dict:
     app.add_builder(EpubBuilder, override=True)
     app.connect("build-finished", write_extra_files)
     app.setup_extension("booksite_draw")
+    app.setup_extension("booksite_edition")
+    app.book_facts = lambda: book_facts(app)
     return {
-        "env_version": 3,  # a higher number has all pages read anew
+        "env_version": 4,  # a higher number has all pages read anew
         "parallel_read_safe": False,
         "parallel_write_safe": False,
     }

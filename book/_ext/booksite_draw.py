@@ -13,7 +13,6 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
-from sphinx.util.osutil import relative_uri
 
 SCRIPT = "_static/draw-network.js"
 MORE_SCRIPT = "_static/draw-more.js"
@@ -45,14 +44,14 @@ class DrawPartDirective(SphinxDirective):
 
 def write_parts(app, doctree, docname) -> None:
     """Put the parts of the page into its tree."""
-    if app.builder.format != "html":
-        return  # the check of links writes no page
+    if app.builder.name != "html":
+        return
     for placeholder in list(doctree.findall(DrawPart)):
-        static = relative_uri(app.builder.get_target_uri(docname), "_static/")
+        static = app.builder.static_files(docname)
         html = app.builder.templates.render(
             f"draw-{placeholder['part']}.html",
             {
-                "static": static.rstrip("/"),
+                "static": static,
                 "misread": NUM_MISREAD,
                 "networks": NETWORKS,
                 "stops": STOPS,
@@ -68,7 +67,8 @@ def write_script(app, exception, flag: str, name: str, make) -> None:
     text depends on.
     """
     pages = app.env.metadata.values() if app.env else ()
-    if exception or app.builder.name != "html" or not any(flag in p for p in pages):
+    needed = any(flag in page for page in pages) and not app.config.book_english
+    if exception or app.builder.name != "html" or not needed:
         return
     first_line = f"// Written by the build of the book, from {digest(app, make)}."
     path = Path(app.outdir, name)

@@ -37,10 +37,15 @@ def execution_key(root: Path) -> str:
     helpers = root / "helpers"
     for path in sorted(helpers.rglob("*")):
         inside = path.relative_to(helpers)
-        if path.is_file() and not {inside.parts[0], "__pycache__"} & {
-            *OUT_OF_REACH,
-            *inside.parts[1:-1],
-        }:
+        if (
+            path.is_file()
+            and path.suffix != ".po"
+            and not {inside.parts[0], "__pycache__"}
+            & {
+                *OUT_OF_REACH,
+                *inside.parts[1:-1],
+            }
+        ):
             digest.update(inside.as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -9,6 +9,10 @@ from html import escape
 from textwrap import wrap
 from xml.etree import ElementTree
 
+from sphinx.locale import get_translation
+
+_ = get_translation("booksite")
+
 # Sizes of the map in pixels: a chapter's box, and the gaps to the next one along
 # the way and beside it. From left to right it has to fit the page's width.
 BOX = {"across": (92, 54), "down": (104, 54)}
@@ -78,23 +82,26 @@ def in_words(direct: dict[int, list[int]]) -> str:
             break
     sentences = []
     if spine > 1:
-        sentences.append(f"Chapters 1 to {spine} build on each other, in this order.")
+        text = _("Chapters 1 to {} build on each other, in this order.")
+        sentences.append(text.format(spine))
     groups: dict[tuple[int, ...], list[int]] = {}
     for number, wanted in sorted(direct.items()):
         if number > spine:
             groups.setdefault(tuple(wanted), []).append(number)
     for wanted, numbers in groups.items():
-        verb = "builds" if len(numbers) == 1 else "build"
-        ground = f"{verb} on {listing(wanted)}" if wanted else "can be read first"
+        text = _("{} builds on {}.") if len(numbers) == 1 else _("{} build on {}.")
+        text = text if wanted else _("{} can be read first.")
         subject = listing(numbers)
-        sentences.append(f"{subject[0].upper()}{subject[1:]} {ground}.")
-    return " ".join(sentences)
+        subject = f"{subject[0].upper()}{subject[1:]}"
+        sentences.append(text.format(subject, wanted and listing(wanted)))
+    return _(" ").join(sentences)
 
 
 def listing(numbers) -> str:
     """Return chapters as people list them: "chapters 8, 9 and 10"."""
     *first, last = map(str, numbers)
-    return f"chapters {', '.join(first)} and {last}" if first else f"chapter {last}"
+    text = _("chapters {} and {}") if first else _("chapter {1}")
+    return text.format(_(", ").join(first), last)
 
 
 # The map ------------------------------------------------------------------------

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
+from sphinx.locale import get_translation
 from sphinx.writers.html5 import HTML5Translator
+
+_ = get_translation("booksite")
 
 # Gray text of helpers/book.mplstyle, and what replaces it on the site.
 FIGURE_GRAY = "#767b84"
@@ -131,8 +134,8 @@ def write_themes(builder, name: str, svg: str) -> dict[str, str]:
 def visit_fold(self, node) -> None:
     """Open a folded cell with a label that is its summary's own text."""
     self.body.append(
-        '<details class="fold"><summary><span class="closed">Show the code</span>'
-        '<span class="opened">Hide the code</span></summary>\n'
+        f'<details class="fold"><summary><span class="closed">{_("Show the code")}'
+        f'</span><span class="opened">{_("Hide the code")}</span></summary>\n'
     )
 
 

@@ -12,10 +12,14 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
+from urllib.parse import urljoin
 
 import nbformat
 from docutils.nodes import make_id
 from nbformat.v4 import new_code_cell, new_markdown_cell
+from sphinx.locale import get_translation
+
+_ = get_translation("booksite")
 
 # GitHub Pages serves the built site from this branch, and Colab opens the
 # copies that lie in it.
@@ -100,24 +104,30 @@ def site_address(repository: str) -> str:
     return address.rstrip("/") + "/" if address else ""
 
 
-def colab_address(repository: str, name: str) -> str:
+def colab_address(repository: str, name: str, folder: str = "colab") -> str:
     """Return the address that opens a chapter in Colab, or ""."""
     github = github_name(repository)
     if not github:
         return ""
     return (
         f"https://colab.research.google.com/github/{github}"
-        f"/blob/{PAGES_BRANCH}/colab/{name}.ipynb"
+        f"/blob/{PAGES_BRANCH}/{folder}/{name}.ipynb"
     )
 
 
 def write_copies(
-    notebooks: list[Path], outdir: Path, repository: str, site: str
+    notebooks: list[Path],
+    outdir: Path,
+    repository: str,
+    site: str,
+    chinese: dict[str, dict[str, str]] | None = None,
 ) -> None:
     """Write the notebooks that readers take away: one for Colab, one for themselves.
 
     Each begins with cells that bring the book's package or say where it is. Their
-    links lead to the other copies in Colab, to the site or into the repository.
+    links lead to the other copies in Colab, to the site or into the repository. Of
+    the Chinese edition's pages `chinese` has the headings' places in a notebook by
+    their English ones.
     """
     first_cells = tomllib.loads(FIRST_CELLS.read_text("utf-8"))
     for folder in ("colab", "notebooks"):
@@ -128,31 +138,41 @@ def write_copies(
         texts = first_cells[folder if repository else f"{folder}_alone"]
         for path in notebooks:
             notebook = nbformat.read(path, as_version=4)
+            in_colab = folder == "colab" and bool(github_name(repository))
             for cell in notebook.cells:
-                if cell.cell_type == "markdown":
-                    in_colab = folder == "colab" and bool(github_name(repository))
-                    cell.source = outside(cell.source, repository, site, in_colab)
+                if cell.cell_type == "code":
+                    cell.outputs, cell.execution_count = [], None
+                    continue
+                cell.source = outside(cell.source, repository, site, in_colab, chinese)
+                for anchor, place in (chinese or {}).get(path.stem, {}).items():
+                    cell.source = cell.source.replace(f"](#{anchor})", f"](#{place})")
             notebook.cells[:0] = [
-                (new_markdown_cell if text.startswith("#") else new_code_cell)(
-                    text.strip().replace("{repository}", repository), id=f"first-{i}"
+                new_markdown_cell(str(_(text)), id=f"first-{i}")
+                if text.startswith("#")
+                else new_code_cell(
+                    text.replace("{repository}", repository), id=f"first-{i}"
                 )
-                for i, text in enumerate(texts)
+                for i, text in enumerate(map(str.strip, texts))
             ]
             if folder == "colab":
                 notebook.metadata["accelerator"] = "GPU"
             nbformat.write(notebook, outdir / folder / path.name)
 
 
-def outside(text: str, repository: str, site: str, in_colab: bool) -> str:
+def outside(
+    text: str, repository: str, site: str, in_colab: bool, chinese: dict | None
+) -> str:
     """Return a text with its links to other pages as they must read elsewhere."""
 
     def link(match: re.Match) -> str:
         name, suffix, anchor = match.groups(default="")
         if in_colab and suffix == "ipynb":
-            return f"]({colab_address(repository, name)}{anchor})"
+            folder = "zh/colab" if name in (chinese or ()) else "colab"
+            return f"]({colab_address(repository, name, folder)}{anchor})"
         anchor = anchor and f"#{make_id(anchor)}"  # as the site and GitHub write it
         if site:
-            return f"]({site}book/{name}.html{anchor})"
+            there = site if chinese is None or name in chinese else urljoin(site, "..")
+            return f"]({there}book/{name}.html{anchor})"
         if repository:
             return f"]({repository}/blob/HEAD/book/{name}.{suffix}{anchor})"
         return match[0]

@@ -6,7 +6,7 @@ sections' text itself. ``book/_static/search.js`` looks into it.
 
 Besides its title a section can have names:
 
-- the Chinese words that its paragraph beginning with 中文 lists,
+- the words that its paragraph beginning with 中文 or 英文 lists, and its title,
 - the text of each table row that links to it on its own page, such as the
   symptoms of chapter 12.
 """
@@ -31,6 +31,8 @@ def leave_out_own_search(app) -> None:
 
 def collect_sections(app, doctree, docname) -> None:
     """Note what there is to find on a page: its link, title and sections."""
+    if app.builder.name == "html" and app.builder.is_elsewhere(docname):
+        return
     title = app.env.titles[docname].astext()
     link = app.builder.get_target_uri(docname)
     app.book_pages[docname] = [link, title, page_sections(doctree)]
@@ -61,7 +63,7 @@ def page_sections(doctree) -> list[tuple[str, str, list[str], str]]:
             section["ids"][0],
             section.next_node(nodes.title).astext(),
             [
-                *(name for child in section.children for name in chinese(child)),
+                *(name for child in section.children for name in names_in(child)),
                 *(name for anchor in section["ids"] for name in names[anchor]),
             ],
             " ".join(" ".join(map(own_text, section.children)).split()),
@@ -88,18 +90,24 @@ def own_text(node) -> str:
     return " ".join(own_text(child) for child in node.children)
 
 
-def chinese(node) -> list[str]:
-    """Return the Chinese names that a paragraph such as "中文：卷积（…）" lists.
+def names_in(node) -> list[str]:
+    """Return the names that a title or a paragraph of the glossary lists."""
+    text = node.astext()
+    if isinstance(node, nodes.title) and "（" in text:
+        return re.split("[（）]", text.rstrip("）"))
+    named = isinstance(node, nodes.paragraph) and text.startswith(("中文：", "英文："))
+    return chinese(text) if named else []
+
+
+def chinese(text: str) -> list[str]:
+    """Return the names that a line such as "中文：卷积（…）" lists.
 
     Examples
     --------
-    >>> chinese(nodes.paragraph("", "中文：轮次（也作：轮、周期）"))
+    >>> chinese("中文：轮次（也作：轮、周期）")
     ['轮次', '轮', '周期']
     """
-    text = node.astext() if isinstance(node, nodes.paragraph) else ""
-    if not text.startswith("中文："):
-        return []
-    text = text.removeprefix("中文：").partition("注意")[0]  # what it is not
+    text = text[3:].partition("注意")[0]  # what it is not
     parts = re.split(r"[（）()、，；：“”]|也作|也称|常译作|常直接写", text)
     return [part.strip() for part in parts if part.strip()]
 

@@ -15,7 +15,6 @@ from booksite_draw import digest, write_script
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
-from sphinx.util.osutil import relative_uri
 
 SCRIPT = "_static/train-digits.js"
 STEPS = {"train": 20, "test": 10}  # the page has every 20th and every 10th digit
@@ -59,9 +58,8 @@ def write_parts(app, doctree, docname) -> None:
         if app.builder.name != "html":
             part.parent.remove(part)
             continue
-        static = relative_uri(app.builder.get_target_uri(docname), "_static/")
         context = {
-            "static": static.rstrip("/"),
+            "static": app.builder.static_files(docname),
             "state": part.get("state"),
             "title": part.parent.next_node(nodes.title).astext(),
         }

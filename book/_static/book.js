@@ -2,6 +2,7 @@
 "use strict";
 
 const root = document.documentElement;
+const _ = (text) => window.WORDS?.[text] ?? text;  // the page's language
 const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
 const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : systemIsDark.matches);
 
@@ -14,7 +15,7 @@ function showTheme(theme = root.dataset.theme) {
     const wanted = media ?? "(prefers-color-scheme: dark)";
     if (source.media !== wanted) source.media = wanted;  // it chooses anew when set
   }
-  themeButton.querySelector("span").textContent = isDark() ? "Light" : "Dark";
+  themeButton.querySelector("span").textContent = isDark() ? _("Light") : _("Dark");
 }
 
 themeButton.hidden = false;
@@ -47,18 +48,26 @@ for (const code of canHover ? document.querySelectorAll("main div.highlight") : 
   const button = document.createElement("button");
   button.type = "button";
   button.className = "copy";
-  button.textContent = "Copy";
+  button.textContent = _("Copy");
   button.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(code.querySelector("pre").textContent);
-      button.textContent = "Copied";
+      button.textContent = _("Copied");
     } catch {
-      button.textContent = "Not allowed";
+      button.textContent = _("Not allowed");
     }
-    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    setTimeout(() => { button.textContent = _("Copy"); }, 2000);
   });
   code.append(button);
 }
+
+// The page in the other language opens at the section that is being read.
+document.querySelector("a.language")?.addEventListener("click", ({ currentTarget }) => {
+  const read = [...document.querySelectorAll("main section[id]")].filter(
+    (section) => section.getBoundingClientRect().top < innerHeight / 3,
+  );
+  currentTarget.hash = scrollY > 0 ? read.at(-1)?.id ?? "" : "";
+});
 
 // On a phone the table of contents closes when it has been used.
 const contents = document.getElementById("contents");

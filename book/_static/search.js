@@ -16,9 +16,12 @@ function stem(word) {
 }
 
 // The terms of a query, each as a pattern. Chinese is written without spaces, so
-// a run of it is found wherever it stands.
+// a run of it is found wherever it stands; one that stands nowhere, by its pairs.
 function termsOf(query) {
-  const words = normal(query).match(/\p{Script=Han}+|[\p{L}\p{N}_.-]*[\p{L}\p{N}_]/gu) ?? [];
+  const found = normal(query).match(/\p{Script=Han}+|(?:(?!\p{Script=Han})[\p{L}\p{N}_.-])*(?!\p{Script=Han})[\p{L}\p{N}_]/gu) ?? [];
+  const words = found.flatMap((word) =>
+    !/\p{Script=Han}{3}/u.test(word) || SECTIONS.some(({ title, names, text }) => [title, ...names, text].some((part) => part.includes(word)))
+      ? [word] : [...word].slice(1).map((letter, index) => word[index] + letter));
   const chosen = words.filter((word) => !STOP_WORDS.has(word));
   return (chosen.length ? chosen : words).map((word) => {
     const letters = stem(word).replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
@@ -79,7 +82,8 @@ function excerpt({ names, text }, terms) {
   const named = names.find((name) => terms.filter((term) => has(name, term)).length > terms.length / 2);
   const source = named ? `${named}. ${text}` : text;
   const first = Math.min(...terms.map((term) => source.search(term)).filter((place) => place >= 0));
-  const start = first < 60 || first === Infinity ? 0 : source.indexOf(" ", first - 60) + 1;
+  const space = source.indexOf(" ", first - 60);
+  const start = first < 60 || first === Infinity ? 0 : space >= 0 && space < first ? space + 1 : first - 30;
   const part = source.slice(start, start + 220);
   const box = document.createElement("p");
   box.className = "context";
@@ -111,10 +115,10 @@ function show(words) {
   }
   document.getElementById("search-results").replaceChildren(list);
   document.getElementById("search-progress").textContent =
-    results.length === 0 ? `Nothing found for “${words}”.`
-    : results.length === 1 ? "Found in 1 section."
-    : results.length > MOST_RESULTS ? `Found in ${results.length} sections. These are the best ${MOST_RESULTS}.`
-    : `Found in ${results.length} sections.`;
+    (results.length === 0 ? _("Nothing found for “%s”.").replace("%s", () => words)
+    : results.length === 1 ? _("Found in 1 section.")
+    : _("Found in %s sections.").replace("%s", results.length))
+    + (results.length > MOST_RESULTS ? _(" These are the best %s.").replace("%s", MOST_RESULTS) : "");
 }
 
 const SECTIONS = SEARCH_INDEX.flatMap(([link, page, sections]) =>

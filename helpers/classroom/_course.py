@@ -193,6 +193,7 @@ class Course:
             "IPYTHONDIR": own,
             "MPLBACKEND": "agg",
             "CUDA_VISIBLE_DEVICES": "",  # one GPU would not do for all
+            "PYTORCH_BY_HAND_LANGUAGE": "en",  # the same messages on every machine
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         }
         command = ("autograde", job[1], f"--student={job[0]}", "--force")

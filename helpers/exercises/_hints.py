@@ -1,5 +1,6 @@
 """Hints, one at a time."""
 
+from helpers.exercises._language import is_chinese, say
 from helpers.exercises._registry import find
 from helpers.exercises._result import as_html
 
@@ -36,7 +37,10 @@ def hint(exercise: str, number: int | None = None) -> Hint:
         number = _given.get(exercise, 0) + 1
         if number > len(hints):
             return Hint(
-                f"There are no more hints for {exercise}. "
+                f"{exercise} 没有更多提示了。`solution(\"{exercise}\")` 会给出解答，"
+                "或者告诉你解答在谁那里。"
+                if is_chinese()
+                else f"There are no more hints for {exercise}. "
                 f'`solution("{exercise}")` shows a solution, or says who has it.'
             )
         _given[exercise] = number
@@ -44,4 +48,7 @@ def hint(exercise: str, number: int | None = None) -> Hint:
         raise ValueError(
             f"exercise {exercise} has hints 1 to {len(hints)}, but no hint {number!r}"
         )
-    return Hint(f"Hint {number} of {len(hints)}: {hints[number - 1]}")
+    text = say(exercise.partition(".")[0], hints[number - 1])
+    if is_chinese():
+        return Hint(f"提示 {number}（共 {len(hints)} 条）：{text}")
+    return Hint(f"Hint {number} of {len(hints)}: {text}")

@@ -12,6 +12,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.exercises._language import say
 from helpers.exercises._result import LOOK, as_html
 
 QUIZZES = Path(__file__).parent / "quizzes"  # a file for each chapter
@@ -45,7 +46,7 @@ class Answer:
     @property
     def right(self) -> bool:
         """Whether it is the right one."""
-        return self.feedback.startswith("Right.")
+        return self.feedback.startswith(("Right.", "对。"))
 
 
 @dataclass(frozen=True)
@@ -128,16 +129,17 @@ def quiz(chapter: str) -> Quiz:
         )
     file = QUIZZES / f"{chapter}.toml"
     tables = tomllib.loads(file.read_text(encoding="utf-8"))["question"]
-    return Quiz(chapter, [_question(**table) for table in tables])
+    return Quiz(chapter, [_question(chapter, **table) for table in tables])
 
 
-def _question(text: str, answer: list[dict[str, str]], code: str = "") -> Question:
-    """Return a question from a table of the file, where a text may have lines."""
+def _question(
+    chapter: str, text: str, answer: list[dict[str, str]], code: str = ""
+) -> Question:
+    """Return a question from a table of the file, in the reader's language."""
     answers = [
-        Answer(" ".join(a["text"].split()), " ".join(a["feedback"].split()))
-        for a in answer
+        Answer(say(chapter, a["text"]), say(chapter, a["feedback"])) for a in answer
     ]
-    return Question(" ".join(text.split()), answers, code.rstrip("\n"))
+    return Question(say(chapter, text), answers, code.rstrip("\n"))
 
 
 def _question_html(number: int, question: Question) -> str:
@@ -152,7 +154,7 @@ def _question_html(number: int, question: Question) -> str:
 
 def _answer_html(answer: Answer) -> str:
     sign, _, color = LOOK["right" if answer.right else "wrong"]
-    verdict, stop, why = answer.feedback.partition(".")
+    verdict, stop, why = re.split(r"(?<=[.。])|(?=[.。])", answer.feedback, maxsplit=2)
     return (
         f'<details style="{ANSWER}">'
         f'<summary style="{CHOICE}">{_inline(answer.text)}</summary>\n'
