@@ -17,6 +17,7 @@ from helpers.data._loaders import (
     unnormalize,
 )
 from helpers.data._mnist import MNIST_MEAN, MNIST_STD, mnist
+from helpers.data._photographs import eight_photographs
 
 __all__ = [
     "CIFAR10_MEAN",
@@ -31,6 +32,7 @@ __all__ = [
     "cache_folder",
     "cifar10",
     "digit_from_file",
+    "eight_photographs",
     "flip_and_crop",
     "mean_and_std",
     "mnist",
