@@ -37,7 +37,7 @@ def hint(exercise: str, number: int | None = None) -> Hint:
         number = _given.get(exercise, 0) + 1
         if number > len(hints):
             return Hint(
-                f"{exercise} 没有更多提示了。`solution(\"{exercise}\")` 会给出解答，"
+                f'{exercise} 没有更多提示了。`solution("{exercise}")` 会给出解答，'
                 "或者告诉你解答在谁那里。"
                 if is_chinese()
                 else f"There are no more hints for {exercise}. "
