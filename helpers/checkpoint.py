@@ -1,7 +1,7 @@
 """Saving a training run, and going on with it as if it had never stopped.
 
 Chapter 8 writes each part of this by hand. A checkpoint is a dictionary of tensors
-and plain values in a plain ``torch.save`` file, written by `helpers.files`.
+and plain values in a plain ``torch.save`` file, written by `helpers.torch_files`.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from helpers.files import CheckpointError, read, write
 from helpers.randomness import random_state, restore_random_state
+from helpers.torch_files import CheckpointError, read, write
 from helpers.training import History
 
 __all__ = ["CheckpointError", "TrainingState", "checkpoints", "latest", "load"]

@@ -1,4 +1,4 @@
-"""One explorer: a figure with a control or two that the reader moves.
+"""One explorer: a figure or a text with one to three controls that the reader moves.
 
 In a running notebook it is a widget, and every move calls the drawing function
 again. On the site, where no Python runs, the same output is a slider over frames
@@ -16,7 +16,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
+from threading import current_thread, main_thread
 from typing import Any, TypeAlias
+
+from IPython import get_ipython
+from IPython.display import display
 
 from helpers import plotting
 
@@ -27,6 +31,14 @@ MOST_FRAMES = 60
 # The site's build sets it. Only then are all frames drawn: a running notebook
 # draws what its reader asks for, and a notebook under test draws one.
 BUILD = "BOOK_BUILD"
+
+# What a notebook stores is hidden while there is the widget. When there is no longer
+# one, JupyterLab writes an error in its place, which the stored form hides.
+STORED = "#{0}, .jp-OutputArea-child:has(#{0}) {{ display: none; }}"
+NO_MODEL = (
+    ".jp-OutputArea-child:has(#{0}) + .jp-OutputArea-child "
+    ".jp-OutputArea-output.jupyter-widgets:not(:has(*)) {{ display: none; }}"
+)
 
 Values: TypeAlias = tuple[Any, ...]  # one a control
 
@@ -62,20 +74,22 @@ class Control:
 
 @dataclass(frozen=True)
 class Frame:
-    """A figure as SVG, its text alternative, its size in pixels."""
+    """What one setting shows: a text, or a figure as SVG that the text describes."""
 
-    svg: str
     text: str
+    svg: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height; matplotlib states them in points, 72 an inch."""
+        """Width and height of the figure; matplotlib states them in points."""
         points = re.findall(r'\b(?:width|height)="([\d.]+)pt"', self.svg[:2000])
         width, height = (round(float(number) * 96 / 72) for number in points[:2])
         return width, height
 
-    def image(self) -> str:
-        """Return the frame as an HTML image that needs no file."""
+    def html(self) -> str:
+        """Return the frame as HTML that needs no file."""
+        if not self.svg:
+            return f"<pre>{escape(self.text)}</pre>"
         data = base64.b64encode(self.svg.encode()).decode()
         width, height = self.size
         return (
@@ -90,7 +104,7 @@ class Explorer:
     def __init__(
         self,
         draw: Callable[..., Any],
-        describe: Callable[..., str],
+        describe: Callable[..., str] | None,
         caption: str,
         controls: list[Control],
         start: Values,
@@ -119,19 +133,22 @@ class Explorer:
         TypeError
             If `draw` or `describe` returned the wrong thing.
         """
-        text = self.describe(**setting)
-        if not isinstance(text, str) or not text.strip():
-            raise TypeError(
-                f"describe must return what there is to see as a text, not {text!r}"
-            )
-        figure = self.draw(**setting)
-        figure = getattr(figure, "figure", figure)  # axes know their figure
-        if not hasattr(figure, "savefig"):
-            raise TypeError(
-                f"draw must return a figure, not {type(figure).__name__}: "
-                "end it with `return fig`"
-            )
-        return Frame(plotting.figure_to_svg(figure), " ".join(text.split()))
+        with plotting.closing_figures():
+            drawn = self.draw(**setting)
+            if isinstance(drawn, str):
+                return Frame(drawn)
+            figure = getattr(drawn, "figure", drawn)  # axes know their figure
+            if not hasattr(figure, "savefig"):
+                raise TypeError(
+                    f"draw must return a figure or a text, not {type(figure).__name__}:"
+                    " end it with `return fig`"
+                )
+            text = self.describe(**setting) if self.describe else None
+            if not isinstance(text, str) or not text.strip():
+                raise TypeError(
+                    f"describe must return what there is to see as a text, not {text!r}"
+                )
+            return Frame(" ".join(text.split()), plotting.figure_to_svg(figure))
 
     def html(self, every_frame: bool = True) -> str:
         """Return the explorer as HTML.
@@ -140,12 +157,12 @@ class Explorer:
         ----------
         every_frame : bool
             Draw all settings, with the controls to move between them; else only
-            the first one shown.
+            the first one shown, as a notebook stores it.
 
         Raises
         ------
         ValueError
-            If two settings have the same text alternative.
+            If two settings have the same text.
         """
         settings = self.combinations() if every_frame else [self.start]
         for values in settings:
@@ -153,48 +170,45 @@ class Explorer:
                 self._drawn[values] = self.frame(**self.setting(values))
         frames = {values: self._drawn[values] for values in settings}
         self._require_different_texts(frames)
-        name = (
-            "explorer-"
-            + hashlib.sha256(
-                json.dumps(
-                    [
-                        self.caption,
-                        [(control.name, control.labels) for control in self.controls],
-                        [(frame.text, frame.svg) for frame in frames.values()],
-                    ]
-                ).encode()
-            ).hexdigest()[:10]
-        )
         pictures = "\n".join(
             f'<div class="frame"{"" if values == self.start else " hidden"}>'
-            f"{frame.image()}</div>"
+            f"{frame.html()}</div>"
             for values, frame in frames.items()
         )
         inputs = "\n".join(
-            _inputs(control, control.values.index(value), name)
+            _inputs(control, control.values.index(value), self.name)
             for control, value in zip(self.controls, self.start, strict=True)
         )
-        text = frames[self.start].text
         # A page without scripts cannot move the controls, so they start hidden.
         controls = f'<div class="controls" hidden>\n{inputs}\n</div>\n'
-        caption = self.caption
+        caption, style = self.caption, ""
         if not every_frame:
-            controls = ""
-            caption += " It moves in a running notebook that has ipywidgets."
+            controls, style = "", f"<style>{NO_MODEL.format(self.name)}</style>\n"
+            caption += " To move it, run this cell; that takes ipywidgets."
+        first = frames[self.start]
+        # A text speaks for itself; of a figure its description is read out.
+        says = f'<p class="says" aria-live="polite">{escape(first.text)}</p>\n'
+        live = "" if first.svg else ' aria-live="polite"'
         return (
-            f'<form class="explorer" id="{name}" autocomplete="off">\n<figure>\n'
-            f"{controls}"
-            f'<div class="frames">\n{pictures}\n</div>\n'
-            f'<p class="says" aria-live="polite">{escape(text)}</p>\n'
+            f'<form class="explorer" id="{self.name}" autocomplete="off">\n{style}'
+            f'<figure>\n{controls}<div class="frames"{live}>\n{pictures}\n</div>\n'
+            f"{says if first.svg else ''}"
             f"<figcaption>{escape(caption)}</figcaption>\n</figure>\n</form>"
         )
+
+    @property
+    def name(self) -> str:
+        """A name that no other explorer on the page has, the same at each run."""
+        controls = [(control.name, control.labels) for control in self.controls]
+        content = json.dumps([self.caption, controls, self._drawn[self.start].text])
+        return f"explorer-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
     def _require_different_texts(self, frames: Mapping[Values, Frame]) -> None:
         seen: dict[str, Values] = {}
         for values, frame in frames.items():
             if frame.text in seen:
                 raise ValueError(
-                    f"describe says the same for {self.setting(seen[frame.text])} and "
+                    f"The text is the same for {self.setting(seen[frame.text])} and "
                     f"{self.setting(values)}: {frame.text!r}. Let it name what differs."
                 )
             seen[frame.text] = values
@@ -207,47 +221,59 @@ class Explorer:
         for control, value in zip(self.controls, self.start, strict=True):
             kind = SelectionSlider if control.is_slider else ToggleButtons
             options = list(zip(control.labels, control.values, strict=True))
-            inputs.append(kind(options=options, value=value, description=control.title))
+            box = kind(options=options, value=value, description=control.title)
+            box.style.description_width = "initial"  # a long name is not cut
+            inputs.append(box)
         picture, says = HTML(), HTML()
 
-        def show(frame: Frame) -> None:
-            picture.value = frame.image()
-            says.value = f'<p aria-live="polite">{escape(frame.text)}</p>'
+        def show(frame: Frame, role: str = "") -> None:
+            picture.value = frame.html()
+            text = escape(frame.text) if frame.svg else ""
+            says.value = f"<p{role}>{text}</p>"
 
-        def move(_: object) -> None:
+        def draw() -> None:
             """Draw what the controls say; a mistake is shown, not swallowed."""
             try:
-                show(self.frame(**self.setting(box.value for box in inputs)))
+                setting = self.setting(box.value for box in inputs)
+                # The slider of ipywidgets tells a screen reader the number of the
+                # place, and not the value; what there is to see says it.
+                show(self.frame(**setting), ' role="alert"')
             except Exception as error:
                 says.value = f"<b>{type(error).__name__}</b>: {escape(str(error))}"
 
         for box in inputs:
-            box.observe(move, names="value")
-        show(self._drawn.get(self.start) or self.frame(**self.setting(self.start)))
+            box.observe(lambda _: between_cells(draw), names="value")
+        show(self._drawn[self.start])
+        hide = HTML(f"<style>{STORED.format(self.name)}</style>")
         caption = HTML(f"<small>{escape(self.caption)}</small>")
-        return VBox([*inputs, picture, says, caption])
+        return VBox([*inputs, picture, says, caption, hide])
 
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> dict[str, Any]:
-        """Return the explorer in all forms that a front end may choose from."""
-        bundle = {"text/plain": repr(self), "text/html": self.html(_building())}
+    def outputs(self) -> list[dict[str, Any]]:
+        """Return what a cell displays, by MIME type.
+
+        A page gets the HTML. A running notebook stores it, too, and hides it while
+        there is the widget: that one is gone when the notebook is opened again.
+        """
+        outputs = [{"text/plain": repr(self), "text/html": self.html(_building())}]
         if not _building() and importlib.util.find_spec("ipywidgets"):
-            widget = self.widget()._repr_mimebundle_()
-            bundle = {**widget, **bundle}
-        return bundle
+            outputs.append(self.widget()._repr_mimebundle_() | {"text/plain": ""})
+        return outputs
+
+    def _ipython_display_(self) -> None:
+        for output in self.outputs():
+            display(output, raw=True)
 
     def __repr__(self) -> str:
         """Name the controls and say what the first frame shows."""
         setting = self.setting(self.start)
         values = ", ".join(f"{name}={value!r}" for name, value in setting.items())
-        return f"Explorer({values}): {self.describe(**setting)}"
+        return f"Explorer({values}): {self._drawn[self.start].text}"
 
 
 def explore(
     draw: Callable[..., Any],
     *,
-    describe: Callable[..., str],
+    describe: Callable[..., str] | None = None,
     caption: str,
     default: Mapping[str, Any] | None = None,
     **controls: Iterable[Any],
@@ -258,17 +284,19 @@ def explore(
     ----------
     draw : callable
         Takes the controls' values by name and returns a matplotlib Figure (or
-        Axes). All figures should have the same size and the same axes.
-    describe : callable
-        Takes the same and returns what there is to see, for a reader who cannot
-        see it. It stands below the figure and is the figure's text alternative,
-        so it is different for each setting.
+        Axes), or a text, which is shown line by line as it is and is different for
+        each setting. All figures should have the same size and the same axes, all
+        texts the same number of lines.
+    describe : callable, optional
+        Takes the same and returns what there is to see in a figure, for a reader
+        who cannot see it. It stands below the figure and is the figure's text
+        alternative, so it is different for each setting. A text needs none.
     caption : str
         A short caption for all frames together.
     default : dict, optional
         The value each control starts with; the first one otherwise.
     **controls : sequence
-        One or two names, each with at least two different values, for example
+        One to three names, each with at least two different values, for example
         ``stride=[1, 2, 3]``. Numbers become a slider, anything else a choice.
 
     Returns
@@ -295,9 +323,9 @@ def explore(
     ... )  # doctest: +SKIP
     """
     made = [_make_control(name, values) for name, values in controls.items()]
-    if not 1 <= len(made) <= 2:
+    if not 1 <= len(made) <= 3:
         raise ValueError(
-            f"an explorer has one or two controls, not {len(made)}; "
+            f"an explorer has one to three controls, not {len(made)}; "
             "name them with their values, such as stride=[1, 2, 3]"
         )
     start = _find_start(made, default or {})
@@ -309,6 +337,8 @@ def explore(
             "give the controls fewer values"
         )
     for role, function in (("draw", draw), ("describe", describe)):
+        if function is None and role == "describe":
+            continue  # a text needs none
         if not callable(function):
             raise TypeError(f"{role} must be a function, not {function!r}")
         try:
@@ -321,6 +351,20 @@ def explore(
     # Here, since a mistake made while a cell displays its value fails no cell.
     explorer.html(_building())
     return explorer
+
+
+def between_cells(task: Callable[[], None]) -> None:
+    """Call a function now, or once the cell that runs has ended.
+
+    JupyterLab may deliver a reader's move in a thread of its own, in the midst of a
+    cell. A figure made there would be shown below that cell, and a random number
+    drawn there would change what the cell computes.
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    if kernel is None or current_thread() is main_thread():
+        task()
+    else:
+        kernel.io_loop.add_callback(task)
 
 
 def _building() -> bool:

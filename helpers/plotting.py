@@ -4,23 +4,20 @@ Each function draws and returns what it drew on; a chapter's cell ends with
 ``plt.show()``.
 """
 
-import copy
 import io
-import math
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 from helpers.training import History
 
@@ -50,6 +47,17 @@ def figure_to_svg(figure: Figure) -> str:
     svg = file.getvalue()
     svg = re.sub(r"<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     return re.sub(r"\s*\n\s*", " ", svg).replace("base64, ", "base64,")
+
+
+@contextmanager
+def closing_figures() -> Iterator[None]:
+    """Close at the end the figures made meanwhile, so that no cell shows them."""
+    before = set(plt.get_fignums())
+    try:
+        yield
+    finally:
+        for number in set(plt.get_fignums()) - before:
+            plt.close(number)
 
 
 def show_image(image: Tensor, ax: Axes | None = None, title: str = "") -> Axes:
@@ -235,214 +243,3 @@ def plot_probabilities(
     ax.yaxis.set_major_formatter("{x:.0%}")
     ax.grid(axis="x", visible=False)
     return ax
-
-
-# Networks -----------------------------------------------------------------------
-
-# How the drawing calls what a network does; the names of functions and layers.
-OPERATIONS = {
-    "max_pool2d": "pool",
-    "avg_pool2d": "pool",
-    "adaptive_avg_pool2d": "pool",
-    "relu": "ReLU",
-    "add": "sum",
-    "__getitem__": "cut",
-    "Conv2d": "conv",
-    "Linear": "linear",
-    "BatchNorm2d": "norm",
-    "MaxPool2d": "pool",
-    "AvgPool2d": "pool",
-    "Dropout": "dropout",
-    "Dropout2d": "dropout",
-    "Flatten": "flatten",
-    "ResidualBlock": "block",
-}
-POINTS_WIDE = 490  # a figure as wide as the page, in points
-ARROW = 36
-PIXEL = 1.05  # points a pixel of a feature map
-
-
-class Step(NamedTuple):
-    """What leads from one box of a drawn network to the next."""
-
-    name: str  # the layer's own name, or the operation
-    details: list[str]  # its kernel, and what follows without changing the shape
-    shape: tuple[int, ...]  # of one example afterwards
-
-
-def network_steps(model: nn.Module, input_shape: Sequence[int]) -> list[Step]:
-    """Run a network once and note what changes the shape or has weights.
-
-    The network itself stays as it is. Layers are noted by hooks, functions such
-    as ``F.max_pool2d`` by watching the calls. A block (a module of modules that
-    is no ``nn.Sequential``) counts as one layer.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Takes a batch of images.
-    input_shape : sequence of int
-        (channels, height, width) of one image.
-
-    Raises
-    ------
-    ValueError
-        If `input_shape` does not have three numbers.
-    """
-    if len(input_shape) != 3:
-        raise ValueError(
-            f"input_shape is (channels, height, width) of one image, "
-            f"not {tuple(input_shape)}"
-        )
-    model = copy.deepcopy(model).eval()
-    steps = [Step("", [], tuple(input_shape))]
-    depth = 0  # of the layers that are running
-
-    def note(name: str, detail: str, output: object, weights: bool) -> None:
-        if not isinstance(output, Tensor) or output.ndim < 2:
-            return
-        shape = tuple(output.shape[1:])
-        if weights or shape != steps[-1].shape:
-            steps.append(Step(name, [detail] if detail else [], shape))
-        elif name not in steps[-1].details:
-            steps[-1].details.append(name)
-
-    class Watch(TorchFunctionMode):
-        def __torch_function__(
-            self,
-            function: Callable[..., object],
-            types: object,
-            args: tuple[object, ...] = (),
-            kwargs: dict[str, object] | None = None,
-        ) -> object:
-            output = function(*args, **(kwargs or {}))
-            name = getattr(function, "__name__", "")
-            if depth == 0 and name != "__get__":  # not an attribute such as .shape
-                note(OPERATIONS.get(name, name), "", output, weights=False)
-            return output
-
-    def enter(layer: nn.Module, inputs: object) -> None:
-        nonlocal depth
-        depth += 1
-
-    def leave(layer: nn.Module, inputs: object, output: object) -> None:
-        nonlocal depth
-        depth -= 1
-        if depth > 0:
-            return
-        kind = type(layer).__name__
-        operation = OPERATIONS.get(kind, kind)
-        weights = operation != "norm" and any(True for _ in layer.parameters())
-        own_name = names[layer].rpartition(".")[2]
-        name = own_name if weights and not own_name.isdigit() else operation
-        note(name, _kernel(layer), output, weights)
-
-    names = {layer: name for name, layer in model.named_modules() if name}
-    for layer in names:
-        if not isinstance(layer, nn.Sequential):
-            layer.register_forward_pre_hook(enter)
-            layer.register_forward_hook(leave)
-    device = next((p.device for p in model.parameters()), None)
-    image = torch.zeros(1, *input_shape, device=device)
-    with torch.no_grad(), Watch():
-        model(image)
-    return steps
-
-
-def _kernel(layer: nn.Module) -> str:
-    """Return what a convolution's window is like, in one or two lines."""
-    if not isinstance(layer, nn.Conv2d):
-        return ""
-    height, width = layer.kernel_size
-    stride = f"\nstride {layer.stride[0]}" if layer.stride[0] > 1 else ""
-    return f"{height}×{width}{stride}"
-
-
-def plot_network(
-    model: nn.Module,
-    input_shape: Sequence[int],
-    ax: Axes | None = None,
-    title: str = "",
-) -> Axes:
-    """Draw a network as the boxes of numbers that it makes of one image.
-
-    A stack of feature maps is as wide and high as its maps, and the deeper the
-    more channels it has (by the logarithm). A column's height follows the square
-    root of how many numbers it holds. Arrows carry the layers' names; ReLU,
-    dropout and normalization, which keep the shape, stand below them.
-
-    Parameters
-    ----------
-    model : nn.Module
-        A network without branches outside of its blocks; it stays as it is.
-    input_shape : sequence of int
-        (channels, height, width) of one image, such as (1, 28, 28).
-    ax : Axes, optional
-        Where to draw, best 6.8 inches wide; a new figure otherwise.
-    title : str
-        Written above the drawing.
-
-    Raises
-    ------
-    ValueError
-        If `input_shape` does not have three numbers.
-    """
-    steps = network_steps(model, input_shape)
-    boxes = [_box_size(step.shape) for step in steps]
-    length = sum(side + depth + ARROW for side, _, depth in boxes) - ARROW
-    tallest = max(height + depth for _, height, depth in boxes)
-    lines = max("\n".join(step.details).count("\n") + 1 for step in steps)
-    low = -max(tallest / 2, 4 + 10 * lines) - 12  # the sizes stand below all else
-    high = max(tallest / 2 + 2, 16)
-    wide = max(POINTS_WIDE, length + 12)
-    if ax is None:
-        size = (wide / 72, (high - low + (16 if title else 0)) / 72)
-        ax = plt.subplots(figsize=size)[1]
-    left = (wide - length) / 2 if wide > POINTS_WIDE else 6.0
-    for step, (side, height, depth) in zip(steps, boxes, strict=True):
-        if step.name:
-            _draw_arrow(ax, left, step)
-            left += ARROW
-        _draw_box(ax, left, (side, height, depth))
-        center = left + (side + depth) / 2
-        shape = "×".join(map(str, step.shape))
-        ax.text(center, low, shape, ha="center", va="bottom", fontsize=8)
-        left += side + depth
-    ax.set(xlim=(0, wide), ylim=(low, high), aspect="equal", title=title)
-    ax.set_axis_off()
-    return ax
-
-
-def _box_size(shape: tuple[int, ...]) -> tuple[float, float, float]:
-    """Return the width, height and depth in which a shape is drawn, in points."""
-    if len(shape) == 3:
-        channels, height, width = shape
-        return width * PIXEL, height * PIXEL, 1.8 * math.log2(channels)
-    return 5.0, max(5.0, math.sqrt(math.prod(shape)) * PIXEL), 0.0
-
-
-def _draw_box(ax: Axes, left: float, size: tuple[float, float, float]) -> None:
-    """Draw a box from its left edge, the middle of its height at 0."""
-    side, height, depth = size
-    bottom = -(height + depth) / 2
-    right, top = left + side, bottom + height
-    face = [(left, bottom), (right, bottom), (right, top), (left, top)]
-    roof = [(left, top), (right, top)] + [
-        (x + depth, top + depth) for x in (right, left)
-    ]
-    flank = [(right, bottom), (right, top)] + [
-        (right + depth, y + depth) for y in (top, bottom)
-    ]
-    for corners, opacity in [(face, 0.3), (roof, 0.15), (flank, 0.5)]:
-        ax.add_patch(plt.Polygon(corners, facecolor="C0", alpha=opacity, linewidth=0))
-        ax.add_patch(plt.Polygon(corners, fill=False, edgecolor="C0", linewidth=0.8))
-
-
-def _draw_arrow(ax: Axes, left: float, step: Step) -> None:
-    """Draw an arrow to the next box, named by the layer."""
-    middle = left + ARROW / 2
-    arrow = {"arrowstyle": "->", "color": "C1", "shrinkA": 0, "shrinkB": 0}
-    ax.annotate("", (left + ARROW - 4, 0), (left + 4, 0), arrowprops=arrow)
-    ax.text(middle, 3, step.name, ha="center", va="bottom", color="C1", fontsize=9)
-    text = "\n".join(step.details)
-    ax.text(middle, -3, text, ha="center", va="top", fontsize=8, linespacing=1.05)

@@ -3,28 +3,39 @@
 import contextlib
 import hashlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LinearLR
+from tqdm import tqdm
 
 from helpers import checkpoint, data, evaluation, models, recipe, training
 from helpers.checkpoint import CheckpointError
 from helpers.data._cache import cannot_write
+from helpers.evaluation import Batches
 from helpers.files import locked
 from helpers.recipe import Recipe
 from helpers.training import History, fit
 
-RECIPES = {"dropout": Recipe()}
+RECIPES = {
+    "dropout": Recipe(),
+    "varied": Recipe(epochs=5, lr=0.02),
+}
+# Some go on from where another network ended: every batch is changed, nothing is
+# dropped out, and the learning rate falls to zero.
+GOES_ON: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
+    "varied": ("dropout", data.vary)
+}
 
 
 def trained_model(name: str = "dropout") -> tuple[nn.Module, History]:
     """Return a network trained by one of the book's recipes, and its history.
 
-    The first call trains it and keeps it under `helpers.data.cache_folder()`;
-    later calls load it. If several processes call at once, one trains and the
-    others wait. Global random state stays as it was.
+    The first call trains it, and shows how far it is; it keeps the network under
+    `helpers.data.cache_folder()`, and later calls load it. If several processes call
+    at once, one trains and the others wait. Global random state stays as it was.
 
     Parameters
     ----------
@@ -46,7 +57,7 @@ def trained_model(name: str = "dropout") -> tuple[nn.Module, History]:
     """
     if name not in RECIPES:
         raise ValueError(f"name must be one of {', '.join(RECIPES)}, not {name!r}")
-    key = _cache_key(RECIPES[name])
+    key = _cache_key(name)
     path = data.cache_folder() / "trained" / f"{name}-{key[:16]}.pt"
     found = _load(path, RECIPES[name])
     if found is not None:
@@ -57,7 +68,7 @@ def trained_model(name: str = "dropout") -> tuple[nn.Module, History]:
             # Another process may have trained it while this one waited.
             found = _load(path, RECIPES[name])
             if found is None:
-                found = _train(RECIPES[name])
+                found = _train(name)
                 for left_over in path.parent.glob(f"{path.name}.*.partial"):
                     left_over.unlink(missing_ok=True)
                 content = {"model": found[0].state_dict(), "history": found[1]}
@@ -67,24 +78,48 @@ def trained_model(name: str = "dropout") -> tuple[nn.Module, History]:
     return found
 
 
-def _train(recipe: Recipe) -> tuple[nn.Module, History]:
-    """Train as chapter 5 does. This function's text is part of the cache key."""
+def _train(name: str) -> tuple[nn.Module, History]:
+    """Train as chapters 5 and 7 do. This function's text is part of the cache key."""
+    recipe = RECIPES[name]
     train_set, validation_set = recipe.digits()
     order = torch.Generator().manual_seed(recipe.seed)
-    with torch.random.fork_rng(devices=[]), _one_thread():
+    plain = data.batches(train_set, recipe.batch_size, shuffle=True, generator=order)
+    loader: Batches = plain
+    steps = recipe.epochs * len(plain)
+    bar = tqdm(total=steps, desc=f'training "{name}"', mininterval=1, leave=False)
+    with torch.random.fork_rng(devices=[]), _one_thread(), bar:
         # torch.manual_seed would also reseed the GPUs, which stay untouched.
         torch.default_generator.manual_seed(recipe.seed)
         model = recipe.make_model()
+        optimizer = recipe.make_optimizer(model)
+        schedule = None
+        if name in GOES_ON:
+            first, change = GOES_ON[name]
+            model.load_state_dict(trained_model(first)[0].state_dict())
+            loader = data.Augmented(loader, change)
+            for layer in model.modules():
+                if isinstance(layer, nn.Dropout | nn.Dropout2d):
+                    layer.p = 0
+            schedule = LinearLR(optimizer, 1, end_factor=0, total_iters=steps)
+
+        def after_step(*_: object) -> None:
+            bar.update()
+            if schedule is not None:
+                schedule.step()
+
         history = fit(
             model,
-            data.batches(train_set, recipe.batch_size, shuffle=True, generator=order),
+            loader,
             data.batches(validation_set, 1_000),
             nn.CrossEntropyLoss(),
-            recipe.make_optimizer(model),
+            optimizer,
             torch.device("cpu"),
             recipe.epochs,
+            after_step,
         )
-    return model.eval(), history
+        trained = recipe.make_model()  # with dropout again, for who trains it further
+        trained.load_state_dict(model.state_dict())
+    return trained.eval(), history
 
 
 @contextlib.contextmanager
@@ -102,13 +137,16 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _cache_key(of_recipe: Recipe) -> str:
+def _cache_key(name: str) -> str:
     """Return a checksum of all that the trained weights depend on.
 
     The sources of `helpers.data` hold the md5 sums of MNIST, so the data is
     covered too.
     """
-    digest = hashlib.sha256(f"{of_recipe} {torch.__version__}".encode())
+    digest = hashlib.sha256(f"{RECIPES[name]} {torch.__version__}".encode())
+    if name in GOES_ON:
+        first, change = GOES_ON[name]
+        digest.update(f"{change.__name__} {_cache_key(first)}".encode())
     digest.update(inspect.getsource(_train).encode())
     for module in (data, models, training, evaluation, recipe):
         source = Path(inspect.getfile(module))

@@ -11,6 +11,10 @@ import fast_photographs
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from book_files import ROOT, read_cells
+from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import Subset
 from writing import median
 
@@ -35,6 +39,14 @@ def measure(run: ModuleType, out: Path, *words: str) -> int:
 
 def read(path: Path) -> dict:
     return json.loads(path.read_text())
+
+
+def cells(chapter: str, *words: str) -> list[str]:
+    """Return the code cells of a chapter in which the words stand, in their order."""
+    sources = [c["source"] for c in read_cells(ROOT / f"book/{chapter}.ipynb", "code")]
+    found = [[source for source in sources if word in source] for word in words]
+    assert [len(each) for each in found] == [1] * len(words)
+    return [source for (source,) in found]
 
 
 def keep_only(module: ModuleType, monkeypatch, part: str, *names: str) -> None:
@@ -310,6 +322,25 @@ def test_fast_recipe_learns(run):
     assert torch.allclose(fast_digits.to_images(pixels[:9]), images, atol=1e-5)
 
 
+def test_chapter_11_shows_what_is_measured():
+    """The recipe that the reader sees gives the same weights as that of the records."""
+    names = {"torch": torch, "nn": nn, "F": F, "data": data, "OneCycleLR": OneCycleLR}
+    wanted = ("class FastNet(", "def train_fast(", "def distort(")
+    for source in cells("11-faster", *wanted):
+        exec(source, names)
+    digits = data.mnist("train")
+    few = digits.data[:400], digits.targets[:400]
+    shown = names["train_fast"](*few, seed=1, num_seen=390).state_dict()
+    measured = fast_digits.train_fast(*few, seed=1, num_seen=390).state_dict()
+    assert shown.keys() == measured.keys()
+    assert all(torch.equal(shown[key], measured[key]) for key in shown)
+    distorted = []
+    for distort in (names["distort"], fast_digits.distort):
+        torch.manual_seed(2)
+        distorted.append(distort(few[0]))
+    assert torch.equal(*distorted)
+
+
 def test_distorted_digits_are_the_same_digits_elsewhere():
     digits = data.mnist("train").data[:200]
     torch.manual_seed(0)
@@ -367,3 +398,37 @@ def test_a_processor_is_not_recorded_as_a_gpu(tmp_path, capsys):
     assert gpu.main(["--device", "cpu", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out.count("for there is no GPU here") == len(gpu.PARTS)
     assert not list(tmp_path.iterdir())
+
+
+def test_every_part_is_tried_in_small(run, few, tmp_path, monkeypatch, capsys):
+    """Without a GPU, but by the same command; and the chapters read what it wrote."""
+    import gpu
+
+    small = ["--device", "cpu", "--seeds", "1", "--limit", "40", "--out", str(tmp_path)]
+    assert gpu.main(small) == 0
+    told = capsys.readouterr().out
+    assert told.count("for this device has no TF32") == 3
+    assert told.count("for pinned memory is CUDA's") == 2
+    assert "gpu-loop graph: left out, for CUDA graphs need a GPU" in told
+    medians = {
+        part: {name: row["median"] for name, row in runs.items()}
+        for part in gpu.PARTS
+        for runs in [read(tmp_path / f"{part}.json")["runs"]]
+    }
+    exact, short = (medians["gpu-matmul"][f"32/{f}"] for f in ("float32", "bfloat16"))
+    assert exact["error"] < 1e-5 < short["error"] < 0.1
+    (step,) = [row for name, row in medians["gpu-steps"].items() if "gpu" in name]
+    assert step["images_per_second"] * step["step"] == pytest.approx(4)
+    assert list(medians["gpu-loop"]) == [*list(gpu.loop_changes())[:4], "batch-1024"]
+    assert medians["gpu-copy"].keys() == {"pageable"}
+    assert len(medians["gpu-precision"]) == 6
+    assert medians["gpu-compile"].keys() == {"FastNet, plain", "ResidualNet, plain"}
+    assert medians["gpu-digits"]["examples"]["epoch"] == 14
+    assert medians["gpu-photographs"].keys() == {"best", "wide"}
+
+    monkeypatch.setattr(records, "FOLDER", tmp_path)
+    exec(cells("10-gpu", 'f"gpu-{part}"')[0], {"records": records})
+    exec(cells("11-faster", '"gpu-digits"')[0], {"records": records})
+    shown = capsys.readouterr().out
+    assert shown.count("measured on cpu") == 6
+    assert "fast on cpu:" in shown

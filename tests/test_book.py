@@ -32,7 +32,6 @@ FORBIDDEN = {
 # weights_only=False allows.
 EXHIBITS = {
     "08-checkpoints": [r"torch\.load\((?![^)]*weights_only=True)"],
-    "10-gpu": [r"cuda:0"],
     "12-mistakes": list(FORBIDDEN),
 }
 MYST_ONLY = r"^```\{|^:::|\{(term|ref|doc|numref|eq|cite)\}`|^\([\w-]+\)=$"

@@ -13,13 +13,14 @@ from xml.etree import ElementTree
 import bs4
 import nbformat
 import pytest
-from book_files import ROOT, read_cells
+from book_files import CHAPTERS, ROOT, read_cells
 from browser import chromium, missing, visits
 from docutils import core, nodes
 from little_book import build, code, text, write_book, write_chapter
 
 sys.path.append(str(ROOT / "book" / "_ext"))
 
+import booksite
 import booksite_execution as execution
 import booksite_front as front
 import booksite_nodes
@@ -51,6 +52,24 @@ def test_times_leave_out_what_is_optional(little):
     assert "About 2 min to read, + 3 min optional" in facts
     row = little.page("index.html").select_one(".chapters li li")
     assert "2 min to read + 3 min optional" in row.get_text(" ", strip=True)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_the_readme_and_the_opening_say_how_long_a_chapter_takes(path):
+    """To the nearest five minutes; a chapter of this length is read in one sitting."""
+    readme = ROOT.joinpath("README.md").read_text(encoding="utf-8")
+    said = re.search(rf"^\| {int(path.stem[:2])} [^|]+\| ([^|]+) \|", readme, re.M)[1]
+    notebook = nbformat.read(path, as_version=4)
+    facts = notebook.metadata["book"]
+    if "time" in facts:
+        assert facts["time"].startswith(said)
+        return
+    cells = [c for c in notebook.cells if "optional" not in c.metadata.get("tags", ())]
+    minutes = booksite.reading_minutes(cells)
+    opening = re.search(r"\*\*Time\*\* About (\d+) minutes", cells[0].source)[1]
+    assert abs(int(said) - minutes) <= 5
+    assert abs(int(opening) - minutes) <= 5
+    assert minutes <= 45
 
 
 def test_a_chapter_says_its_time_in_words(little):

@@ -442,6 +442,13 @@ def test_stand_in_is_the_same_each_time_and_says_so(empty_cache, monkeypatch, ca
     assert not (train.data[:1000] == first.data).all(axis=(1, 2, 3)).any()
 
 
+def test_the_stand_in_can_be_asked_for(server, monkeypatch, capsys):
+    monkeypatch.setenv("CIFAR10_IMAGES", "stand-in")
+    assert data.cifar10("test").is_stand_in
+    assert server.ranges == [], "nothing was downloaded"
+    assert capsys.readouterr().out == "", "and no warning: it was asked for"
+
+
 def test_photographs_work_with_loaders(images):
     train = data.cifar10("train")
     mean, std = data.mean_and_std(train)

@@ -347,10 +347,11 @@ def test_finger(visit, address):
 
 
 def test_keyboard_alone(page):
-    """Tab over the slider to the test digits, choose with arrow keys, then clear."""
+    """Tab over network and slider to the digits, choose with arrow keys, then clear."""
     page.focus("#save")
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.id") == "stop"
+    for name in ("network", "stop"):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.id") == name
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.name") == "sample"
     samples = parse(SCRIPT.read_text("utf-8"))["samples"]
@@ -364,7 +365,7 @@ def test_keyboard_alone(page):
     last = samples[-1]
     expect_verdict(page, f"Test digit {last['index']}, a {last['label']}.")
     assert said(page) != str(last["label"])
-    for _ in range(3):
+    for _ in range(4):
         page.keyboard.press("Shift+Tab")
     assert page.evaluate("document.activeElement.id") == "clear"
     page.keyboard.press("Enter")
@@ -436,6 +437,22 @@ def test_back_to_the_beginning_of_training(page):
     expect_verdict(page, "The network says 0, over 99")
 
 
+def test_the_second_network_answers(page):
+    """Its weights are those that PyTorch has, and the slider is the first one's."""
+    page.check("input[name=sample] >> nth=4")
+    page.select_option("#network", "varied")
+    kernels = trained_model("varied")[0].conv1.weight
+    low, high = (f"{value:.1f}" for value in (kernels.min(), kernels.max()))
+    page.wait_for_function(
+        "text => document.querySelector('#kernels .range').textContent === text",
+        arg=f"Here from {low} to {high}.".replace("-", "\u2212"),
+    )
+    assert page.locator("#stop").is_disabled()
+    expect_verdict(page, "The network says 4, ")
+    page.select_option("#network", "dropout")
+    page.wait_for_function("!document.getElementById('stop').disabled")
+
+
 def test_the_wrong_ones_are_misread(page):
     cases = page.locator(".wrong li")
     assert cases.count() >= 3
@@ -444,6 +461,14 @@ def test_the_wrong_ones_are_misread(page):
         case.locator("button").click()
         expect_verdict(page, f"The network says {read}, ")
         assert meant != read
+
+
+def test_the_second_network_reads_two_of_the_wrong_ones(page):
+    page.select_option("#network", "varied")
+    page.wait_for_function("document.getElementById('stop').disabled")
+    for case, digit in zip(page.locator(".wrong li").all(), (7, 1, 4), strict=True):
+        case.locator("button").click()
+        expect_verdict(page, f"The network says {digit}, ")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -184,9 +184,27 @@ class Stub(nn.Module):
     def forward(self, images): ...
 
 
-@pytest.mark.parametrize("answer", [stub, Stub, lambda x: None, lambda: ...])
+def unwritten(images):
+    # Not yet.
+    raise NotImplementedError("my_sheet")
+
+
+@torch.no_grad()
+def decorated(images):
+    return None
+
+
+@pytest.mark.parametrize("answer", [stub, Stub, unwritten, decorated])
 def test_stubs_are_empty(answer):
     assert is_empty(answer)
+
+
+def forgets_to_return(images):
+    images.mean()
+
+
+def refuses(images):
+    raise ValueError(images)
 
 
 class Measuring:
@@ -196,6 +214,7 @@ class Measuring:
 
 
 ANSWERS = [0, 0.0, False, [0], leaves, lambda x: x, lambda: 0.5, nn.Linear, "0"]
+ANSWERS += [forgets_to_return, refuses]
 
 
 @pytest.mark.parametrize("answer", [*ANSWERS, Measuring])
@@ -208,6 +227,15 @@ def test_answers_are_not_empty(answer):
 
 def random_numbers():
     return torch.rand(3).tolist(), np.random.rand(), random.random()  # noqa: NPY002
+
+
+def test_each_check_draws_other_numbers():
+    drawn = []
+    exercise = Exercise("00.0", lambda attempt: drawn.append(random_numbers()), ())
+    for _ in range(2):
+        judge(exercise, "an answer")
+    for first, second in zip(*drawn, strict=True):
+        assert first != second
 
 
 @pytest.mark.parametrize("name", EVERY_EXERCISE)
@@ -290,21 +318,24 @@ def test_what_an_answer_prints_is_not_shown(capsys):
 # Hints and solutions ------------------------------------------------------------
 
 
-def hinted(capsys, *arguments):
-    hint(*arguments)
-    return capsys.readouterr().out
-
-
-def test_hints_come_one_at_a_time(capsys, monkeypatch):
+def test_hints_come_one_at_a_time(monkeypatch):
     monkeypatch.setattr(exercises._hints, "_given", {})
     hints = find("01.1").hints
     for number, text in enumerate(hints, start=1):
-        expected = f"Hint {number} of {len(hints)}: {text}\n"
-        assert hinted(capsys, "01.1") == expected
+        assert hint("01.1") == f"Hint {number} of {len(hints)}: {text}"
     for _ in range(2):
-        assert "no more hints" in hinted(capsys, "01.1")
-    assert hints[1] in hinted(capsys, "01.1", 2)
-    assert "Hint 1 of" in hinted(capsys, "01.2")
+        assert "no more hints" in hint("01.1")
+    assert hints[1] in hint("01.1", 2)
+    assert "Hint 1 of" in hint("01.2")
+
+
+@pytest.mark.parametrize("name", EVERY_EXERCISE)
+def test_a_hint_shows_code_as_code(name):
+    for number, text in enumerate(find(name).hints, start=1):
+        shown = hint(name, number)
+        assert text in repr(shown)
+        assert shown._repr_html_().count("<code>") == text.count("`") / 2
+        assert "`" not in shown._repr_html_()
 
 
 @pytest.mark.parametrize("number", [0, 9, -1, "first"])

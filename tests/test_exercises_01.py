@@ -181,7 +181,7 @@ WRONG = {
 }
 EMPTY = {
     "01.1": [dict.fromkeys(SHAPES), {}, ...],
-    "01.2": [sheet_stub, unwritten, lambda images: None],
+    "01.2": [sheet_stub, unwritten],
     "01.3": [sheet_stub],
     "01.4": [[], ""],
 }

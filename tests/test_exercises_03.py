@@ -61,6 +61,15 @@ def split_positions(dataset):
     return order[:55_000].tolist(), order[55_000:].tolist()
 
 
+def split_other_digits(dataset):
+    return split_seeded(data.mnist("train"))
+
+
+def split_by_the_common_seed(dataset):
+    torch.manual_seed(3)
+    return random_split(dataset, [55_000, 5_000])
+
+
 def split_by_class(dataset):
     held = [int(i) for c in range(10) for i in (dataset.targets == c).nonzero()[:500]]
     rest = sorted(set(range(len(dataset))) - set(held))
@@ -105,6 +114,33 @@ class Restless(Sums):
     def __getitem__(self, index):
         self.partners = torch.randperm(len(self.images))
         return super().__getitem__(index)
+
+
+class Unseeded(Sums):
+    """Draws the partners once, but others in each dataset."""
+
+    def __init__(self, images, labels):
+        super().__init__(images, labels)
+        self.partners = torch.randperm(len(images))
+
+
+class UnseededPython(Sums):
+    def __init__(self, images, labels):
+        super().__init__(images, labels)
+        self.partners = random.sample(range(len(images)), len(images))
+
+
+class SeededByIndex(Sums):
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(int(index))
+        other = torch.randint(len(self.images), (1,), generator=generator).item()
+        picture = torch.cat([self.images[index], self.images[other]], dim=-1)
+        return picture, self.labels[index] + self.labels[other]
+
+
+class OtherDigits(Sums):
+    def __init__(self, images, labels):
+        super().__init__(torch.rand(50, 1, 28, 28), torch.zeros(50))
 
 
 class Stacked(Sums):
@@ -173,8 +209,11 @@ RIGHT = {
         *(average, average_by_one_hot, lambda i, k: list(average(i, k))),
         lambda i, k: np.stack([i.numpy()[k.numpy() == c].mean(0) for c in range(10)]),
     ],
-    "03.3": [split_seeded, split_by_hand, data.split_train_validation, split_by_class],
-    "03.4": [Sums, AllAtOnce, Prepared],
+    "03.3": [
+        *(split_seeded, split_by_hand, data.split_train_validation, split_by_class),
+        split_by_the_common_seed,
+    ],
+    "03.4": [Sums, AllAtOnce, Prepared, SeededByIndex],
 }
 WRONG = {
     "03.1": [
@@ -193,6 +232,7 @@ WRONG = {
             lambda i, k: torch.stack([i[k == c].sum(dim=0) for c in range(10)]),
             "These are the sums",
         ),
+        (lambda i, k: torch.rand(10, 1, 28, 28), "Use the arguments"),
         (lambda i, k: i.mean(dim=0), "should have the shape (10, 1, 6, 5)"),
         (
             lambda i, k: torch.stack([i[k == c].mean() for c in range(10)]),
@@ -213,6 +253,7 @@ WRONG = {
         (lambda d: (1, 2), "should be a dataset"),
         (split_with_one_generator, "that the second call returns"),
         (split_positions, "`Subset(dataset, positions)`"),
+        (split_other_digits, "its argument `dataset`"),
         (
             lambda d: [DataLoader(part) for part in split_seeded(d)],
             "should be a dataset, but is a DataLoader",
@@ -220,6 +261,9 @@ WRONG = {
     ],
     "03.4": [
         (Restless, "another picture when it is asked for again"),
+        (Unseeded, "from a generator with a seed"),
+        (UnseededPython, "from a generator with a seed"),
+        (OtherDigits, "those that `__init__` is given"),
         (Stacked, "It has (1, 56, 28)"),
         (OwnLabel, "so its label should be"),
         (Neighbor, "not drawn at random"),

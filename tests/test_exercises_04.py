@@ -58,9 +58,18 @@ class Threefold(ModuleListNet):
         self.first, self.second = nn.Linear(784, 50), nn.Linear(50, 10)
 
 
-def two_layers(*between, end=()):
+def two_layers(*between, width=50, end=()):
     return nn.Sequential(
-        nn.Flatten(), nn.Linear(784, 50), *between, nn.Linear(50, 10), *end
+        nn.Flatten(), nn.Linear(784, width), *between, nn.Linear(width, 10), *end
+    )
+
+
+def strided(*between, bias=True):
+    """Two convolutions and a linear layer that never pool."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 6, 5, stride=2, bias=bias), *between),
+        *(nn.Conv2d(6, 12, 5, stride=2, bias=bias), *between),
+        *(nn.Flatten(), nn.Linear(192, 10)),
     )
 
 
@@ -124,10 +133,12 @@ RIGHT = {
     ],
     "04.3": [
         *(ModuleListNet(), two_layers(nn.ReLU()), two_layers(nn.Tanh())),
+        *(two_layers(nn.GELU()), two_layers(nn.ReLU(), nn.Dropout())),
         ByParameters(),
     ],
     "04.4": [
         *(small(), ByHand(), small().eval(), small(nn.Dropout())),
+        *(strided(nn.Tanh(), bias=False), strided(nn.ReLU(), bias=False)),
         nn.Sequential(nn.BatchNorm2d(1), small()),
     ],
 }
@@ -157,7 +168,8 @@ WRONG = {
     "04.3": [
         (ListNet(), "still has no parameters"),
         (HalfFixed(), "39,250 parameters. Layers 784 to 50"),
-        (two_layers(), "one straight map"),
+        (two_layers(), "`my_fixed_net` is one straight map"),
+        (two_layers(nn.Dropout()), "is one straight map"),
         (two_layers(nn.ReLU(), end=[nn.Softmax(dim=1)]), "are probabilities"),
         (Detached(), "takes no part"),
         (ModuleListNet, "is the class ModuleListNet"),
@@ -167,7 +179,10 @@ WRONG = {
     ],
     "04.4": [
         (DropoutNet(), "21,840 parameters"),
-        (OneConvolution(), "does 1 convolutions"),
+        (OneConvolution(), "does only one convolution; asked for are two"),
+        (two_layers(nn.ReLU(), width=10), "does no convolution"),
+        (strided(), "`my_net` is one straight map"),
+        (strided(nn.Dropout()), "is one straight map"),
         (small(nn.Softmax(dim=1)), "they sum to 1"),
         (small(nn.LogSoftmax(dim=1)), "logarithms of probabilities"),
         (small(nn.ReLU()), "No logit of `my_net` is negative"),

@@ -10,6 +10,7 @@ import torch
 from exercise_cases import of_chapter
 
 from helpers import checkpoint
+from helpers.models import DropoutNet
 
 SHARES = {"nothing": 0.0, "random": 0.98, "optimizer": 1.0}
 
@@ -78,6 +79,28 @@ def keep_worst(model, epochs):
     return best
 
 
+def keep_lists(model, epochs):
+    return {name: value.tolist() for name, value in keep_best(model, epochs).items()}
+
+
+def keep_arrays(model, epochs):
+    return {name: value.numpy() for name, value in keep_best(model, epochs).items()}
+
+
+def keep_last_copy(model, epochs):
+    best = 0.0
+    for accuracy in epochs:
+        best = max(best, accuracy)
+    return copy.deepcopy(model.state_dict())
+
+
+def keep_parameter_tensors(model, epochs):
+    """Right: a network loads parameters as it loads other tensors."""
+    kept = [(accuracy, copy.deepcopy(model)) for accuracy in epochs]
+    best = max(kept, key=lambda pair: pair[0])[1]
+    return dict(best.named_parameters()) | dict(best.named_buffers())
+
+
 def stop_early(model, epochs):
     next(epochs)
     return copy.deepcopy(model.state_dict())
@@ -112,6 +135,14 @@ def average_step_by_step(paths):
     return mean
 
 
+def average_of_digits(paths):
+    """Builds the chapter's network, which those of the files need not be."""
+    mean = {name: 0 * value for name, value in DropoutNet().state_dict().items()}
+    for weights in dicts_of(paths):
+        mean = {name: mean[name] + weights[name] / len(paths) for name in mean}
+    return mean
+
+
 def average_of_all(paths):
     dicts = dicts_of(paths)
     return {k: torch.stack([d[k] for d in dicts]).mean() for k in dicts[0]}
@@ -129,7 +160,7 @@ RIGHT = {
         *(SHARES, {k: torch.tensor(v) for k, v in SHARES.items()}),
         {"optimizer": np.float32(0.9), "random": np.float32(0.8), "nothing": 0},
     ],
-    "08.2": [keep_best, keep_all, keep_in_file],
+    "08.2": [keep_best, keep_all, keep_in_file, keep_parameter_tensors],
     "08.3": [
         (WAVES, WAVES * 1.02),
         [WAVES.tolist(), (WAVES[:70] + 0.003).tolist()],
@@ -149,11 +180,14 @@ WRONG = {
     ],
     "08.2": [
         (keep_views, "weights of the last epoch"),
+        (keep_lists, "is a list of"),
+        (keep_arrays, "`load_state_dict` takes tensors only"),
+        (keep_last_copy, "These are copies, but of the last epoch's weights"),
         (keep_worst, "weights of epoch 1, whose accuracy is 0.5"),
         (stop_early, "Only 1 of the five epochs"),
         (lambda model, epochs: max(epochs), "should return a state dict"),
-        (lambda model, epochs: list(epochs) and {}, "has the names []"),
-        (keep_parameters, "lacks ['1.num_batches_tracked', '1.running_mean'"),
+        (lambda model, epochs: list(epochs) and {}, "but has []"),
+        (keep_parameters, "It lacks ['1.num_batches_tracked', '1.running_mean'"),
         (keep_network, "should return a state dict, but returns a Sequential"),
     ],
     "08.3": [
@@ -173,6 +207,11 @@ WRONG = {
         (lambda paths: dicts_of(paths), "should return a state dict"),
         (lambda p: {f"net.{k}": v for k, v in average(p).items()}, "have the names"),
         (lambda paths: checkpoint.read(paths[0]), "have the names"),
+        (average_of_digits, "suit any network: take the names from the files"),
+        (
+            lambda p: {k: v.numpy() for k, v in average(p).items()},
+            "takes tensors only",
+        ),
         (average_of_all, "should have the shape (4, 5), but has ()"),
         (lambda paths: dicts_of(paths)[0], "is not the mean of its values"),
     ],

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from exercise_cases import of_chapter
 from torch import nn
 from torch.utils.data import TensorDataset
+from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from helpers import data
 from helpers.device import choose_device
@@ -168,6 +169,7 @@ WRONG = {
         (lambda x: to_gray(x)[:2], "should have the shape"),
         (gray_in_place, "so are those that you were given"),
         (weighted, "as the eye does"),
+        (partial(rgb_to_grayscale, num_output_channels=3), "as the eye does"),
     ],
     "09.2": [
         (partial(cycle, move=False), "Is the schedule moved on"),

@@ -82,6 +82,12 @@ def gather_sums(model, images, labels, num_parts):
         F.cross_entropy(logits, some_labels, reduction="sum").backward()
 
 
+def gather_by_split(model, images, labels, num_parts):
+    model.zero_grad()
+    for i, k in zip(images.split(num_parts), labels.split(num_parts), strict=True):
+        (F.cross_entropy(model(i), k) / num_parts).backward()
+
+
 def gather_and_step(model, *batch):
     gather(model, *batch)
     torch.optim.SGD(model.parameters(), lr=0.1).step()
@@ -128,9 +134,31 @@ def batches(dataset, batch_size, device):
     return Inner()
 
 
+def batches_by_argsort(dataset, batch_size, device):
+    class Loader(list):
+        def __iter__(self):
+            order = torch.rand(len(labels), device=device).argsort()
+            pieces = (tensor[order].split(batch_size) for tensor in (images, labels))
+            return zip(*pieces, strict=True)
+
+    images, labels = (t.to(device) for t in dataset.tensors)
+    return Loader(range(0, len(labels), batch_size))
+
+
 def batches_of_a_loader(dataset, batch_size, device):
     kept = TensorDataset(*(t.to(device) for t in dataset.tensors))
     return DataLoader(kept, batch_size, shuffle=True)
+
+
+class WrappedLoader:
+    def __init__(self, dataset, batch_size, device):
+        self.loader = batches_of_a_loader(dataset, batch_size, device)
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        yield from self.loader
 
 
 class InOrder(Batches):
@@ -195,6 +223,13 @@ class WithReplacement(Batches):
         return torch.randint(n, (n,), device=self.device)
 
 
+class NeverMoved(Batches):
+    """On a processor, all seems well."""
+
+    def __init__(self, dataset, batch_size, device):
+        super().__init__(dataset, batch_size, torch.device("cpu"))
+
+
 class NoLength:
     __init__, __iter__, draw = Batches.__init__, Batches.__iter__, Batches.draw
     shuffled, last, one_order = True, True, False
@@ -210,24 +245,35 @@ class Stub:
     """Your code: __init__(dataset, batch_size, device), __len__, __iter__."""
 
 
-def finish(writes, computes):
-    written = free = 0.0
-    for write, compute in zip(writes, computes, strict=True):
-        written += write
-        free = max(written, free) + compute
-    return free
+def finish(copies, computes, room):
+    arrived, done = 0.0, []
+    for batch, (copy, compute) in enumerate(zip(copies, computes, strict=True)):
+        has_room = done[batch - room] if batch >= room else 0.0
+        arrived = max(arrived, has_room) + copy
+        done.append(max(arrived, done[-1] if done else 0.0) + compute)
+    return done[-1]
 
 
-def finish_by_the_last_wait(writes, computes):
-    """The GPU works without a gap after the order that it waited for last."""
-    return max(sum(writes[: k + 1]) + sum(computes[k:]) for k in range(len(writes)))
+def finish_by_events(copies, computes, room):
+    """Go from one event to the next: who travels, who is computed."""
+    now, travels, computed = 0.0, {}, {}
+    while len(computed) < len(copies):
+        k = len(travels)
+        if k < len(copies) and (k < room or k - room in computed):
+            begin = max(travels.get(k - 1, 0.0), computed.get(k - room, 0.0))
+            travels[k] = begin + copies[k]
+            continue
+        k = len(computed)
+        now = max(now, travels[k]) + computes[k]
+        computed[k] = now
+    return torch.tensor(now, dtype=torch.float64)
 
 
 RIGHT = {
     "10.1": [seconds, seconds_of_a_line, seconds_solved],
     "10.3": [gather, Gathering(), gather_by_shares],
-    "10.2": [Batches, batches, batches_of_a_loader],
-    "10.4": [finish, finish_by_the_last_wait],
+    "10.2": [Batches, batches, batches_by_argsort],
+    "10.4": [finish, finish_by_events],
 }
 WRONG = {
     "10.1": [
@@ -248,6 +294,7 @@ WRONG = {
         (gather_at_the_end, "are kept until the end"),
         (gather_at_once, "digits at once"),
         (gather_sums, "times that of the whole batch"),
+        (gather_by_split, "`chunk(n)` makes `n` parts"),
         (gather_and_step, "changes the weights"),
         (lambda model, *a: model(a[0]), "Is `backward()` called?"),
         (lambda model, *a: 0, "The network is never called"),
@@ -265,15 +312,19 @@ WRONG = {
         (Once, "In the second epoch nothing comes"),
         (Travelling, "fetches from `dataset` again"),
         (TravellingImages, "fetches from `dataset` again"),
+        (batches_of_a_loader, "A `DataLoader` is at work"),
+        (WrappedLoader, "A `DataLoader` is at work"),
+        (NeverMoved, "are on cpu, not on"),
         (NoLength, "has no len()"),
         (ImagesOnly, "a batch"),
         (torch.zeros(3), "should be a function"),
     ],
     "10.4": [
-        (lambda w, c: sum(w) + sum(c), "waits for the GPU after every order"),
-        (lambda w, c: max(sum(w), sum(c)), "Nearly"),
-        (lambda w, c: sum(c), "the GPU is done after"),
-        (lambda w, c: [finish(w, c)] * 2, "should be a number"),
+        (lambda c, w, room: sum(w) + sum(c), "took turns"),
+        (lambda c, w, room: finish(c, w, len(c)), "room for all"),
+        (lambda c, w, room: max(sum(w), sum(c)), "Nearly"),
+        (lambda c, w, room: finish(c, w, room + 1), "the last is done after"),
+        (lambda c, w, room: [finish(c, w, room)] * 2, "should be a number"),
     ],
 }
 EMPTY = {

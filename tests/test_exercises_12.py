@@ -1,16 +1,22 @@
-"""Answers to the exercises of chapter 12."""
+"""Answers to the exercises of chapter 12, and its index of errors."""
 
 import copy
+import io
 import math
+import re
 from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
+from book_files import ROOT, read_cells
 from exercise_cases import Later, of_chapter
+from matplotlib.figure import Figure
+from PIL import Image
 from torch import nn
-from torch.utils.data import Subset, TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from helpers import data
 
@@ -127,6 +133,7 @@ RIGHT = {
         Later(lambda: (trained(), 0.91)),
         Later(lambda: [trained(raw=True), torch.tensor(0.9)]),
         Later(lambda: (nn.ModuleList([trained()])[0], np.float32(0.93))),
+        Later(lambda: (nn.Sequential(trained(), nn.LogSoftmax(dim=1)), 0.91)),
     ],
     "12.3": [
         *(LOSSES, {name: losses.tolist() for name, losses in LOSSES.items()}),
@@ -165,6 +172,12 @@ WRONG = {
         (LOSSES | {"softmax": FALLING}, "Is there a softmax?"),
         (LOSSES | {"ReLU": FALLING}, "small_net(seed=1)"),
         (LOSSES | {"mixed": FALLING}, "in a new order"),
+        (LOSSES | {"mixed": LOSSES["softmax"]}, "Is it `Mixed()`?"),
+        (LOSSES | {"softmax": LOSSES["mixed"]}, "as with mixed pixels"),
+        (
+            LOSSES | {"softmax": LOSSES["mixed"], "mixed": LOSSES["softmax"]},
+            "as with mixed pixels",
+        ),
         (LOSSES | {"mixed": FALLING[:10]}, "should have the shape (200,)"),
         (LOSSES | {"right": FALLING[::-1].copy()}, "begins at 0.00"),
         (LOSSES | {"right": 0.02}, "should have the shape (200,), but has ()"),
@@ -190,3 +203,107 @@ EMPTY = {
 }
 
 test_right, test_wrong, test_empty, test_all = of_chapter("12", RIGHT, WRONG, EMPTY)
+
+
+# The index of errors ------------------------------------------------------------
+
+SGD = torch.optim.SGD
+IMAGES, LABELS = torch.ones(4, 1, 28, 28), torch.arange(4)
+LOGITS, W = torch.ones(4, 10), torch.ones(3, requires_grad=True)
+LAYER, CONV = nn.Linear(784, 10), nn.Conv2d(1, 4, 5)
+
+
+def saved(thing):
+    file = io.BytesIO()
+    torch.save(thing, file)
+    file.seek(0)
+    return file
+
+
+def backward_twice():
+    loss = (W * W).sum()
+    loss.backward()
+    loss.backward()
+
+
+def changed_in_place():
+    value = W.exp()
+    value += 1
+    value.sum().backward()
+
+
+def first_batch(examples):
+    return next(iter(DataLoader(examples, batch_size=2)))
+
+
+# Each of them raises one of the messages of chapter 12's index.
+CULPRITS = [
+    lambda: LAYER(IMAGES.view(1, -1)),
+    lambda: F.cross_entropy(torch.ones(8, 10), LABELS),
+    lambda: IMAGES.view(4, 783),
+    lambda: torch.ones(3, 4).T.view(12),
+    lambda: torch.ones(64, 9) + torch.ones(64, 10),
+    lambda: CONV(torch.ones(4, 3, 28, 28)),
+    lambda: CONV(torch.ones(28, 28)),
+    lambda: CONV(torch.ones(1, 1, 3, 3)),
+    lambda: nn.BatchNorm1d(4)(torch.ones(1, 4)),
+    lambda: Figure().subplots().imshow(np.zeros((3, 28, 28))),
+    lambda: first_batch([torch.ones(2), torch.ones(3)]),
+    lambda: F.cross_entropy(LOGITS, LABELS.float()),
+    lambda: F.cross_entropy(LOGITS, LABELS + 7),
+    lambda: F.cross_entropy(LOGITS, LABELS.view(-1, 1)),
+    lambda: F.cross_entropy(LOGITS, F.one_hot(LABELS, 10)),
+    lambda: LAYER(IMAGES.flatten(start_dim=1).double()),
+    lambda: CONV(IMAGES.byte()),
+    lambda: nn.CrossEntropyLoss(LOGITS, LABELS),
+    lambda: LOGITS.item(),
+    lambda: torch.ones(3).sum().backward(),
+    backward_twice,
+    lambda: (W * 2).backward(),
+    lambda: W.numpy(),
+    lambda: W.add_(1),
+    changed_in_place,
+    lambda: SGD(nn.Module().parameters(), lr=0.1),
+    lambda: first_batch([Image.new("L", (2, 2))] * 2),
+    lambda: LAYER.load_state_dict(nn.Linear(784, 9).state_dict()),
+    lambda: LAYER.load_state_dict(nn.Sequential(LAYER).state_dict()),
+    lambda: torch.load(saved(CONV), weights_only=True),
+    lambda: SGD(CONV.parameters(), lr=1).load_state_dict(SGD([W], lr=1).state_dict()),
+    lambda: eval("test_net"),
+    lambda: iter(DataLoader(LABELS)).next(),
+    lambda: torch.tensor(1.0)[0],
+    lambda: torch.max(LOGITS, dim=1).eq(LABELS),
+    lambda: (torch.max(LOGITS, dim=1) == LABELS).sum(),
+]
+# What a GPU, processes that hang, or another folder would be needed for.
+ELSEWHERE = (
+    *("CUDA", "NVIDIA", "on the same device", "No module named"),
+    *("Can't get attribute", "DataLoader worker"),
+)
+
+
+def raised(culprit):
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (of many kinds)
+        culprit()
+    return str(caught.value)
+
+
+def test_the_index_of_errors_has_the_messages_of_this_pytorch():
+    prose = "\n".join(
+        cell["source"]
+        for cell in read_cells(ROOT / "book" / "12-mistakes.ipynb", "markdown")
+    )
+    table = prose.partition("## An index of errors")[2].partition("\n## ")[0]
+    messages = [raised(culprit) for culprit in CULPRITS]
+    used, checked = set(), 0
+    for row in re.findall(r"^\| (`.+?) \|", table, flags=re.M):
+        for entry in row.split("; "):
+            parts = re.findall(r"`([^`]+)`", entry)
+            if any(word in entry for word in ELSEWHERE):
+                continue
+            found = {i for i, m in enumerate(messages) if all(p in m for p in parts)}
+            assert found, f"nothing raises {entry}"
+            used |= found
+            checked += 1
+    assert checked >= 35
+    assert used == set(range(len(CULPRITS))), "an error that the index lacks"

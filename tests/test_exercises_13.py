@@ -155,14 +155,25 @@ def compare_with_one_order(seeds, network):
     return results
 
 
+@cache
+def raw_digits():
+    train_set = data.mnist("train")
+    return train_set.data.unsqueeze(1), train_set.targets
+
+
+def digits_for(recipe, numbers):
+    pixels, labels = (part[numbers] for part in raw_digits())
+    images = (pixels / 255 - recipe["mean"]) / recipe["std"]
+    return TensorDataset(images, labels)
+
+
 def repeat(record, seed, **changes):
     recipe = record["recipe"] | changes
     torch.manual_seed(seed)
     model = models.MODELS[recipe["network"]]()
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=recipe["lr"], momentum=recipe["momentum"]
-    )
-    few = TensorDataset(*digits()[0][: recipe["num_examples"]])
+    kind = getattr(torch.optim, recipe["optimizer"])
+    optimizer = kind(model.parameters(), **recipe["settings"])
+    few = digits_for(recipe, slice(recipe["num_examples"]))
     order = torch.Generator().manual_seed(seed)
     loader = data.batches(few, recipe["batch_size"], True, order)
     for _ in range(recipe["num_epochs"]):
@@ -180,12 +191,14 @@ class Stranger:
     def train(self):
         kind = models.MODELS[self.recipe["network"]]
         model = kind().train()
-        settings = {name: self.recipe[name] for name in ("lr", "momentum")}
-        optimizer = torch.optim.SGD(model.parameters(), **settings)
+        optimizers = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}
+        optimizer = optimizers[self.recipe["optimizer"]]
+        optimizer = optimizer(model.parameters(), **self.recipe["settings"])
         n, size = self.recipe["num_examples"], self.recipe["batch_size"]
+        few = digits_for(self.recipe, slice(n))
         for _ in range(self.recipe["num_epochs"]):
             for chosen in torch.randperm(n).split(size):
-                images, labels = digits()[0][chosen]
+                images, labels = few[chosen]
                 optimizer.zero_grad()
                 F.cross_entropy(model(images), labels).backward()
                 optimizer.step()
@@ -200,7 +213,8 @@ def as_stranger(record, seed):
 def written_with(how):
     """Return a record of three short runs."""
     recipe = {"network": "dropout", "num_examples": 1_280, "batch_size": 64}
-    recipe |= {"num_epochs": 1, "lr": 0.02, "momentum": 0.9}
+    recipe |= {"num_epochs": 1, "mean": 0.1307, "std": 0.3081}
+    recipe |= {"optimizer": "SGD", "settings": {"lr": 0.02, "momentum": 0.9}}
     record = {"recipe": recipe, "data": "MNIST", "environment": environment(CPU)}
     new = [digits()[1][:]]
     runs = []
@@ -218,6 +232,19 @@ def answer(how=repeat, used=None, **changes):
 def fixed(**changes):
     """Return a record and a function that takes something from elsewhere."""
     return answer(used=lambda record, seed: repeat(record, seed, **changes))
+
+
+def with_adam(record, seed):
+    return repeat(record, seed, optimizer="Adam", settings={"lr": 0.002})
+
+
+def by_the_books_digits(record, seed):
+    """Take digits that the chapter has normalized, whatever the recipe says."""
+    return repeat(record, seed, mean=0.1307, std=0.3081)
+
+
+def always_sgd(record, seed):
+    return repeat(record, seed, optimizer="SGD")
 
 
 def unseeded(record, seed):
@@ -285,10 +312,19 @@ WRONG = {
         ),
         (answer(runs=[run | {"seed": "one"} for run in RUNS]), "A seed is a whole"),
         (answer(environment={}), "says nothing of 'environment'"),
-        (answer(recipe={"lr": 0.1}), "says nothing of 'network', 'num_examples'"),
+        (
+            answer(recipe={"lr": 0.1}),
+            "says nothing of 'network', 'num_examples', 'mean'",
+        ),
         (answer(data=60_000), "in words"),
         (answer(unseeded), "two different networks with one seed"),
-        (fixed(lr=0.02), '`record["recipe"]["lr"]`'),
+        (
+            fixed(settings={"lr": 0.02, "momentum": 0.9}),
+            '`record["recipe"]["settings"]`',
+        ),
+        (answer(always_sgd), '`record["recipe"]["optimizer"]`'),
+        (answer(with_adam), '`record["recipe"]["settings"]`'),
+        (answer(by_the_books_digits), '`record["recipe"]["mean"]`'),
         (fixed(num_epochs=1), '`record["recipe"]["num_epochs"]`'),
         (fixed(network="dropout"), '`record["recipe"]["network"]`'),
         (answer(used=lambda record, seed: repeat(record, 0)), "seed"),

@@ -1,15 +1,12 @@
 """Figures: what is drawn is what was given."""
 
-import copy
-
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from helpers import models, plotting
+from helpers import plotting
 
 
 @pytest.fixture(autouse=True)
@@ -107,101 +104,3 @@ def test_confusion_matrix_shows_every_count():
 def test_probabilities_are_bars():
     ax = plotting.plot_probabilities(torch.tensor([0.2, 0.8]), [3, 5])
     assert [bar.get_height() for bar in ax.patches] == pytest.approx([0.2, 0.8])
-
-
-# Networks ---------------------------------------------------------------------
-
-
-def input_shape_of(name):
-    return (3, 32, 32) if name in ("photo", "residual") else (1, 28, 28)
-
-
-@pytest.mark.parametrize("name", models.MODELS)
-def test_network_steps_end_in_ten_logits(name):
-    steps = plotting.network_steps(models.MODELS[name](), input_shape_of(name))
-    assert steps[0].shape == input_shape_of(name)
-    assert steps[-1].shape == (10,)
-    assert all(step.name for step in steps[1:])
-
-
-def test_network_steps_of_the_books_network():
-    steps = plotting.network_steps(models.DropoutNet(), (1, 28, 28))
-    assert [(step.name, step.shape) for step in steps[1:]] == [
-        ("conv1", (10, 24, 24)),
-        ("pool", (10, 12, 12)),
-        ("conv2", (20, 8, 8)),
-        ("pool", (20, 4, 4)),
-        ("flatten", (320,)),
-        ("fc1", (50,)),
-        ("fc2", (10,)),
-    ]
-    assert [step.details for step in steps[1:]] == [
-        ["5×5"],
-        ["ReLU"],
-        ["5×5", "dropout"],
-        ["ReLU"],
-        [],
-        ["ReLU", "dropout"],
-        [],
-    ]
-
-
-def test_a_block_is_one_step():
-    steps = plotting.network_steps(models.ResidualNet(width=2), (3, 32, 32))
-    assert [step.name for step in steps].count("block") == 3
-    assert steps[2].details == ["3×3\nstride 2", "norm", "ReLU"]
-
-
-def test_layers_and_functions_are_noted_alike():
-    layers = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(36, 2)
-    )
-    steps = plotting.network_steps(layers, (1, 8, 8))
-    assert [step.name for step in steps[1:]] == ["conv", "pool", "flatten", "linear"]
-    assert steps[2].details == ["ReLU"]
-
-
-def test_drawing_leaves_the_network_as_it_is():
-    model = models.FastNet().train()
-    before = copy.deepcopy(model.state_dict())
-    plotting.plot_network(model, (1, 28, 28))
-    assert model.training
-    assert model.conv1.training
-    for name, values in model.state_dict().items():
-        assert torch.equal(values, before[name]), name
-    assert not any(layer._forward_hooks for layer in model.modules())
-
-
-@pytest.mark.parametrize("name", models.MODELS)
-def test_plot_network_shows_every_shape(name):
-    model, input_shape = models.MODELS[name](), input_shape_of(name)
-    ax = plotting.plot_network(model, input_shape, title=name)
-    texts = [text.get_text() for text in ax.texts]
-    steps = plotting.network_steps(model, input_shape)
-    for step in steps:
-        assert "×".join(map(str, step.shape)) in texts
-        assert step.name in texts or step is steps[0]
-    assert ax.get_title(loc="left") == name
-
-
-def test_plot_network_overlaps_nothing():
-    ax = plotting.plot_network(models.ResidualNet(), (3, 32, 32))
-    ax.figure.canvas.draw()
-    boxes = [text.get_window_extent() for text in ax.texts if text.get_text().strip()]
-    for index, one in enumerate(boxes):
-        for other in boxes[index + 1 :]:
-            overlap = one.intersection(one, other)
-            assert overlap is None or min(overlap.width, overlap.height) < 2
-
-
-def test_plot_network_is_to_scale():
-    ax = plotting.plot_network(models.DropoutNet(), (1, 28, 28))
-    faces = [np.ptp(patch.get_xy()[:, 0]) for patch in ax.patches[::6]]
-    assert faces[1] / faces[0] == pytest.approx(24 / 28)
-    assert faces[2] / faces[1] == pytest.approx(12 / 24)
-
-
-@pytest.mark.parametrize("shape", [(28, 28), (64, 1, 28, 28)])
-def test_plot_network_wants_the_shape_of_one_image(shape):
-    with pytest.raises(ValueError, match="channels, height, width"):
-        plotting.plot_network(models.DropoutNet(), shape)

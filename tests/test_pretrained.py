@@ -1,19 +1,25 @@
 """Trained networks for the chapters: trained once, kept, and never wrong."""
 
+import ast
 import errno
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from book_files import ROOT, read_cells
 from saved_runs import CONTEXT, flatten
 from saved_runs import _server as _server
+from torch import nn
+from torch.optim.lr_scheduler import LinearLR
 
 from helpers import checkpoint, data, pretrained
 from helpers.models import MODELS
 from helpers.randomness import random_state, restore_random_state
 from helpers.recipe import Recipe
+from helpers.training import fit
 
 TINY = Recipe(model="small-padded", epochs=1, limit=64, validation=40, seed=3)
 
@@ -66,6 +72,62 @@ def test_the_first_weights_are_those_of_the_seed(cache, monkeypatch):
     restore_random_state(before)
     assert flatten(model.state_dict()) == flatten(expected.state_dict())
     assert history["steps"] == []
+
+
+def shown_by_chapter_7() -> dict:
+    """Return what chapter 7 defines to vary the digits, from its own code cells."""
+    wanted = {"one_of", "with_other_strokes", "turned", "blurred", "vary", "Augmented"}
+    names = {"torch": torch, "F": nn.functional, "data": data}
+    for cell in read_cells(ROOT / "book" / "07-your-digit.ipynb", "code"):
+        if cell["source"].startswith("%%"):
+            continue  # the first line of a solution is no Python
+        for node in ast.parse(cell["source"]).body:
+            if getattr(node, "name", "") in wanted:
+                exec(compile(ast.Module([node], []), "chapter 7", "exec"), names)
+    assert wanted <= names.keys()
+    return names
+
+
+def test_varied_digits_give_the_weights_of_chapter_7_to_the_bit(cache, monkeypatch):
+    for name in ("dropout", "varied"):
+        short = replace(pretrained.RECIPES[name], epochs=2, limit=320, validation=40)
+        monkeypatch.setitem(pretrained.RECIPES, name, short)
+    varied, history = pretrained.trained_model("varied")
+
+    chapter = shown_by_chapter_7()
+    digits, held_back = short.digits()
+    order = torch.Generator().manual_seed(0)
+    loader = data.batches(digits, 64, shuffle=True, generator=order)
+    before = random_state()
+    torch.manual_seed(0)
+    network = MODELS["dropout"]()  # draws first weights, and leaves them
+    network.load_state_dict(pretrained.trained_model("dropout")[0].state_dict())
+    network.conv2_drop.p = network.fc1_drop.p = 0
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    schedule = LinearLR(optimizer, 1, end_factor=0, total_iters=2 * len(loader))
+    expected = fit(
+        network,
+        chapter["Augmented"](loader, chapter["vary"]),
+        data.batches(held_back, 1_000),
+        nn.CrossEntropyLoss(),
+        optimizer,
+        torch.device("cpu"),
+        2,
+        lambda *_: schedule.step(),
+    )
+    restore_random_state(before)
+    assert flatten(varied.state_dict()) == flatten(network.state_dict())
+    assert history == expected
+    assert len(files(cache)) == 2
+    assert varied.fc1_drop.p == 0.5
+
+
+def test_a_network_that_goes_on_depends_on_the_first(cache, monkeypatch):
+    monkeypatch.setitem(pretrained.GOES_ON, "tiny", ("other", data.vary))
+    for lr in (0.01, 0.02):
+        monkeypatch.setitem(pretrained.RECIPES, "other", replace(TINY, lr=lr))
+        pretrained.trained_model("tiny")
+    assert [path.name[:4] for path in files(cache)] == ["othe"] * 2 + ["tiny"] * 2
 
 
 def test_another_recipe_or_torch_is_trained_anew(cache, monkeypatch):
@@ -132,7 +194,9 @@ def test_a_damaged_cache_file_is_trained_anew(damage, cache):
 
 
 def test_what_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="must be one of dropout.*not 'resnet'"):
+    with pytest.raises(
+        ValueError, match="must be one of dropout, varied.*not 'resnet'"
+    ):
         pretrained.trained_model("resnet")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PYTORCH_BY_HAND_CACHE", str(tmp_path / "file"))

@@ -100,7 +100,10 @@ def test_records_of_several_seeds_share_a_file(tiny, tmp_path):
     assert [run["seed"] for run in content["runs"]] == [0, 1]
     assert content["recipe"]["lr"] == 0.1
     assert content["parameters"] == 21_840
-    assert content["environment"]["torch"] == torch.__version__
+    assert content["program"].endswith("reproduce.py tiny")
+    for run in content["runs"]:
+        assert run["environment"]["torch"] == torch.__version__
+        assert run["date"]
 
 
 @pytest.mark.parametrize("name", reproduce.RECIPES)

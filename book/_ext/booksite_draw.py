@@ -1,8 +1,8 @@
-"""The page "Draw a digit": its parts, and the network of chapter 5 as a script.
+"""The page "Draw a digit": its parts, and its networks as scripts.
 
 The page computes in the reader's browser (``book/_static/draw.js``). The
-network's parameters and some test digits come from the build: written into a
-script, because a page that is opened from a folder may not fetch other files.
+networks' parameters and some test digits come from the build: written into
+scripts, because a page that is opened from a folder may not fetch other files.
 """
 
 import base64
@@ -19,7 +19,7 @@ MORE_SCRIPT = "_static/draw-more.js"
 PARTS = ("pad", "layers", "wrong")
 NUM_MISREAD = 6
 # The networks to choose from, by their names in `trained_model`.
-NETWORKS = {"dropout": "trained on MNIST"}
+NETWORKS = {"dropout": "trained on MNIST", "varied": "trained on varied digits"}
 # The slider goes through the first network's first epoch; its end is one more stop.
 STOPS = (0, 30, 100, 300, 860)
 

@@ -101,22 +101,18 @@ arrive();
 function showFrame(explorer) {
   let number = 0;
   for (const control of explorer.querySelectorAll(".slider input, .choice")) {
-    if (control.matches("input")) {
-      const labels = control.dataset.labels.split("|");
-      number = number * labels.length + Number(control.value);
-      const shown = control.nextElementSibling;
-      if (shown.textContent !== labels[control.value]) shown.textContent = labels[control.value];
-      control.setAttribute("aria-valuetext", labels[control.value]);
-    } else {
-      const buttons = [...control.querySelectorAll("input")];
-      number = number * buttons.length + buttons.findIndex((button) => button.checked);
-    }
+    const labels = control.dataset.labels?.split("|") ?? [...control.querySelectorAll("input")];
+    const chosen = labels.findIndex((label, index) => label.checked ?? index === Number(control.value));
+    number = number * labels.length + chosen;
+    if (!control.dataset.labels) continue;
+    control.setAttribute("aria-valuetext", labels[chosen]);
+    control.nextElementSibling.textContent = labels[chosen];
   }
   const frames = [...explorer.querySelectorAll(".frame")];
-  const image = frames[number].querySelector("img");
-  const says = explorer.querySelector(".says");
   frames.forEach((frame, index) => { frame.hidden = index !== number; });
-  if (says.textContent !== image.alt) says.textContent = image.alt;
+  const says = explorer.querySelector(".says");  // a frame that is text speaks for itself
+  const text = frames[number].querySelector("img")?.alt;
+  if (says && says.textContent !== text) says.textContent = text;
 }
 
 for (const explorer of document.querySelectorAll("form.explorer")) {

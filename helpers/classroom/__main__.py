@@ -1,7 +1,6 @@
 """The commands of ``python -m helpers.classroom``."""
 
 import argparse
-import io
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ from typing import NoReturn
 
 from helpers.classroom._chapters import BOOK, ClassroomError
 from helpers.classroom._editions import write_edition
+from helpers.files import print_anything
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,9 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if all went well, 1 if something could not be done, 130 when stopped
         by Ctrl-C or SIGTERM. Wrong options leave through `SystemExit` with 2.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # no name may end the program
-            stream.reconfigure(errors="backslashreplace")
+    print_anything()
     options = _parser().parse_args(arguments)
     try:
         if options.command == "grade":
@@ -66,43 +64,33 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m helpers.classroom",
-        description="Make editions of the book for a class; grade what it hands in.",
-    )
+    about = "Make editions of the book for a class; grade what it hands in."
+    parser = argparse.ArgumentParser("python -m helpers.classroom", description=about)
     commands = parser.add_subparsers(dest="command", required=True)
-    jobs = max(1, (os.cpu_count() or 1) // 2)
     for name, about in (
         ("student", "write a zip of the notebooks without solutions"),
         ("instructor", "write a zip of the notebooks with solutions and hints"),
         ("grade", "grade what was handed in, with nbgrader"),
     ):
         command = commands.add_parser(name, help=about, description=about)
-        add = command.add_argument
         text = "the folder of the chapters (book)"
-        add("--book", type=Path, default=BOOK, metavar="FOLDER", help=text)
+        command.add_argument("--book", type=Path, default=BOOK, help=text)
         if name != "grade":
-            add("out", type=Path, metavar="OUT", help="the zip file")
-            add("--force", action="store_true", help="replace OUT")
-            continue
-        text = "what was handed in: a folder, a zip or a file for each student"
-        add("folder", type=Path, metavar="FOLDER", help=text)
-        text = "where the course and the tables go (FOLDER-grading)"
-        add("--out", type=Path, metavar="FOLDER", help=text)
-        text = "the chapter that was asked for, such as 01; others are not graded"
-        add("--chapter", default="", metavar="NN", help=text)
-        for option, unit, default, text in (
-            (
-                "--timeout",
-                "SECONDS",
-                60,
-                "the longest that a cell of an answer may run",
-            ),
-            ("--memory", "MB", 4096, "the most memory of a notebook, on Linux"),
-            ("--jobs", "N", jobs, "how many notebooks are run at a time"),
-        ):
-            text += f" ({default})"
-            add(option, type=_whole, default=default, metavar=unit, help=text)
+            command.add_argument("out", metavar="OUT", type=Path, help="the zip")
+            command.add_argument("--force", action="store_true", help="replace OUT")
+    add = command.add_argument
+    text = "what was handed in: a folder, a zip or a file for each student"
+    add("folder", metavar="FOLDER", type=Path, help=text)
+    add("--out", type=Path, help="where course and tables go (FOLDER-grading)")
+    text = "the chapter that was asked for, such as 01; others are not graded"
+    add("--chapter", default="", help=text)
+    text = "seconds that a cell of an answer may run (%(default)s)"
+    add("--timeout", type=_whole, default=60, help=text)
+    text = "MB of memory that a notebook may take, on Linux (%(default)s)"
+    add("--memory", type=_whole, default=4096, help=text)
+    text = "how many notebooks are run at a time (%(default)s)"
+    jobs = max(1, (os.cpu_count() or 1) // 2)
+    add("--jobs", type=_whole, default=jobs, help=text)
     return parser
 
 

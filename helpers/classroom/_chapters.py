@@ -36,8 +36,8 @@ class Exercise:
     name: str
     title: str
     text: str
+    check: Cell = field(default_factory=dict)
     stubs: list[Cell] = field(default_factory=list)
-    checks: list[Cell] = field(default_factory=list)
     solutions: list[Cell] = field(default_factory=list)
 
 
@@ -84,8 +84,10 @@ def read_chapter(path: Path) -> Chapter:
             chapter.setup += [cell] if cell["cell_type"] == "code" else []
         elif is_solution(cell):
             current.solutions.append(cell)
+        elif CHECK.search(source):
+            current.check = cell
         else:
-            (current.checks if CHECK.search(source) else current.stubs).append(cell)
+            current.stubs.append(cell)
     return chapter
 
 
@@ -96,13 +98,13 @@ def is_solution(cell: Cell) -> bool:
     return tagged or "".join(cell["source"]).startswith("%%solution")
 
 
-def nbgrader_mark(exercise: str, kind: str, number: int = 1) -> dict[str, Any]:
+def nbgrader_mark(exercise: str, kind: str) -> dict[str, Any]:
     """Return the metadata that makes a cell an "answer" or a "check" for nbgrader."""
-    name = f"exercise-{exercise.replace('.', '-')}-{kind}"
-    mark = {"grade_id": f"{name}-{number}" if number > 1 else name, "task": False}
     is_check = kind == "check"
-    mark |= {"grade": is_check, "locked": is_check, "solution": not is_check}
-    mark |= {"schema_version": 3} | ({"points": 1} if is_check else {})
+    mark: dict[str, Any] = {"schema_version": 3, "task": False, "locked": is_check}
+    mark |= {"grade_id": f"exercise-{exercise.replace('.', '-')}-{kind}"}
+    mark |= {"grade": is_check, "solution": not is_check}
+    mark |= {"points": 1} if is_check else {}
     return {"nbgrader": mark}
 
 
@@ -110,7 +112,7 @@ def nbgrader_mark(exercise: str, kind: str, number: int = 1) -> dict[str, Any]:
 
 
 def load(content: bytes) -> dict[str, Any]:
-    """Return a notebook, whatever its encoding and the age of its format.
+    """Return a notebook, whatever its encoding.
 
     Raises
     ------
@@ -119,8 +121,6 @@ def load(content: bytes) -> dict[str, Any]:
     """
     try:
         notebook = json.loads(content)  # UTF-8 with a mark at its start or not, UTF-16
-        if "cells" not in notebook:  # as before 2015
-            notebook["cells"] = notebook["worksheets"][0]["cells"]
         if isinstance(notebook["cells"], list):
             return dict(notebook)
     except (LookupError, TypeError):
@@ -143,13 +143,10 @@ def cells_of(notebook: dict[str, Any]) -> list[Cell]:
     cells: list[Cell] = []
     for cell in notebook["cells"]:
         if isinstance(cell, dict):
-            source = cell.get("source", cell.get("input", ""))
+            source = cell.get("source")
             lines = source if isinstance(source, list) else [source]
             text = "".join(line for line in lines if isinstance(line, str))
             kind, metadata = cell.get("cell_type"), cell.get("metadata")
-            if kind == "heading":  # before 2015
-                marks = "###" if cell.get("level") == 3 else "#"
-                kind, text = "markdown", f"{marks} {text}"
             one: Cell = {"cell_type": kind, "source": text.replace("\r\n", "\n")}
             one["id"] = cell["id"] if isinstance(cell.get("id"), str) else ""
             one["metadata"] = metadata if isinstance(metadata, dict) else {}
@@ -198,7 +195,7 @@ def answers(cells: list[Cell], chapter: Chapter) -> dict[str, list[Cell]]:
     added above the exercises and later cells may need: imports, functions, classes.
     """
     there = {f"{chapter.stem[:2]}.{n}" for cell in cells for n in _headings(cell)}
-    of_exercises = [(e, c) for e in chapter.exercises for c in (*e.stubs, *e.checks)]
+    of_exercises = [(e, c) for e in chapter.exercises for c in (*e.stubs, e.check)]
     by_id = {cell["id"]: exercise.name for exercise, cell in of_exercises}
     others = [c for c in chapter.cells if c["id"] not in by_id]
     ids, sources = {c["id"] for c in others}, {c["source"].strip() for c in others}

@@ -8,7 +8,6 @@ import signal
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import wait
@@ -25,8 +24,6 @@ from helpers.classroom._chapters import (
     nbgrader_mark,
 )
 
-TOKEN = "PYTORCH_BY_HAND_GRADING"  # marks all processes of one notebook
-SETUP_SECONDS = 1800  # for the chapter's own code
 # Figures of the chapter are drawn for nobody; those of an answer are shown.
 FIGURES = """\
 if "matplotlib" in __import__("sys").modules:
@@ -70,9 +67,9 @@ def graded_copy(chapter: Chapter, answers: dict[str, list[Cell]]) -> str:
     def add(source: str, exercise: str = "", kind: str = "code", **more: Any) -> None:
         cell: Cell = {"id": f"cell-{len(cells)}", "cell_type": kind, "source": source}
         cell["metadata"] = {METADATA: exercise} | more
-        cells.append(
-            cell | ({"outputs": [], "execution_count": None} if kind == "code" else {})
-        )
+        if kind == "code":
+            cell |= {"outputs": [], "execution_count": None}
+        cells.append(cell)
 
     for cell in [*chapter.setup, {"source": FIGURES}]:
         add(cell["source"])
@@ -82,20 +79,19 @@ def graded_copy(chapter: Chapter, answers: dict[str, list[Cell]]) -> str:
         add(exercise.text, kind="markdown")
         given = answers.get(exercise.name, [])
         there = {c["id"] for c in given} | {c["source"].strip() for c in given}
-        missing = (
+        missing = [
             c for c in exercise.stubs if not {c["id"], c["source"].strip()} & there
-        )
-        for number, cell in enumerate([*missing, *given]):
-            mark = nbgrader_mark(exercise.name, "answer") if number == 0 else {}
+        ]
+        mark = nbgrader_mark(exercise.name, "answer")
+        for cell in [*missing, *given]:
             add(cell["source"], exercise.name, **mark)
-        for number, cell in enumerate(exercise.checks, start=1):
-            mark = nbgrader_mark(exercise.name, "check", number)
-            add(CHECK_IMPORT + cell["source"], exercise.name, **mark)
+            mark = {}  # nbgrader takes one cell for the answer
+        mark = nbgrader_mark(exercise.name, "check")
+        add(CHECK_IMPORT + exercise.check["source"], exercise.name, **mark)
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = {"nbformat": 4, "nbformat_minor": 5, "cells": cells}
-    return json.dumps(
-        notebook | {"metadata": {"kernelspec": kernel}}, ensure_ascii=False
-    )
+    notebook["metadata"] = {"kernelspec": kernel}
+    return json.dumps(notebook, ensure_ascii=False)
 
 
 class Course:
@@ -147,11 +143,8 @@ class Course:
             notebook = json.loads(self.path("autograded", *job).read_bytes())
             for cell in notebook["cells"]:
                 for output in cell.get("outputs", ()):
-                    said = output.get("metadata", {}).get(METADATA)
-                    if said and cell["metadata"].get("nbgrader", {}).get("grade"):
-                        first = found.setdefault(said["exercise"], said)
-                        if first["result"] == "right":  # of several checks
-                            found[said["exercise"]] = said
+                    if said := output.get("metadata", {}).get(METADATA):
+                        found[said["exercise"]] = said
         return found
 
     def points(self, job: Job, name: str) -> dict[str, float]:
@@ -166,42 +159,38 @@ class Course:
         with Gradebook(database) as gradebook, suppress(MissingEntry):
             gradebook.update_or_create_student(job[0], last_name=name)
             notebook = gradebook.find_submission_notebook(job[1], job[1], job[0])
-            for grade in notebook.grades:
-                exercise = ".".join(grade.name.split("-")[1:3])
-                points[exercise] = points.get(exercise, 0.0) + grade.score
+            for grade in notebook.grades:  # its name: exercise-01-2-check
+                points[".".join(grade.name.split("-")[1:3])] = grade.score
         return points
 
     def grade(self, jobs: list[Job]) -> Iterator[Job]:
         """Run nbgrader for each job, some at a time, and yield those that ended."""
-        waiting, running = list(jobs), dict[Job, tuple[BaseProcess, str, float]]()
+        waiting, running = list(jobs), dict[Job, tuple[BaseProcess, float]]()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             try:
                 while waiting or running:
                     while waiting and len(running) < self.limits.jobs:
                         job = waiting.pop(0)
                         running[job] = self._autograde(job, folder)
-                    wait([process.sentinel for process, _, _ in running.values()], 1)
-                    for job, (process, token, latest) in list(running.items()):
+                    wait([process.sentinel for process, _ in running.values()], 1)
+                    for job, (process, latest) in list(running.items()):
                         is_late = time.monotonic() > latest
                         if is_late or not process.is_alive():
-                            end(process, token)
+                            end(process)
                             del running[job]
                             self._note(job, is_late)
                             yield job
             finally:
-                for process, token, _ in running.values():
-                    end(process, token)
+                for process, _ in running.values():
+                    end(process)
 
-    def _autograde(self, job: Job, folder: str) -> tuple[BaseProcess, str, float]:
-        """Start a job; return its process, its token and the latest time for it."""
-        token = uuid.uuid4().hex
-        own = Path(folder, token)
-        own.mkdir()
+    def _autograde(self, job: Job, folder: str) -> tuple[BaseProcess, float]:
+        """Start a job; return its process, and the latest time for it."""
+        own = tempfile.mkdtemp(dir=folder)
         threads = max(1, (os.cpu_count() or 1) // self.limits.jobs)
         environment = os.environ | {
-            TOKEN: token,
-            "TMPDIR": str(own),
-            "IPYTHONDIR": str(own),
+            "TMPDIR": own,
+            "IPYTHONDIR": own,
             "MPLBACKEND": "agg",
             "CUDA_VISIBLE_DEVICES": "",  # one GPU would not do for all
             "PYTORCH_BY_HAND_LANGUAGE": "en",  # the same messages on every machine
@@ -210,7 +199,7 @@ class Course:
         command = ("autograde", job[1], f"--student={job[0]}", "--force")
         process = self._start(command, self._log(*job), environment, self.limits.memory)
         cells = self.path("submitted", *job).read_bytes().count(b'"cell_type"')
-        return process, token, time.monotonic() + 1_800 + cells * self.limits.seconds
+        return process, time.monotonic() + 1_800 + cells * self.limits.seconds
 
     def _note(self, job: Job, is_late: bool) -> None:
         """Note why there is no result, if there is none."""
@@ -272,18 +261,16 @@ def _nbgrader(
     NbGraderApp.launch_instance(list(command))
 
 
-def end(process: BaseProcess, token: str) -> None:
-    """Kill a job's process, and all that bear its token."""
+def end(process: BaseProcess) -> None:
+    """Kill a job's process, and all that it has started.
+
+    A kernel whose process ended without it notices that, and ends within a second.
+    """
     import psutil
 
-    process.kill()
-    for _ in range(20):
-        every = psutil.process_iter(["environ"])
-        family = [p for p in every if (p.info["environ"] or {}).get(TOKEN) == token]
-        if not family:
-            break
-        for one in family:
+    with suppress(psutil.Error):
+        for child in psutil.Process(process.pid).children(recursive=True):
             with suppress(psutil.Error):
-                one.kill()
-        psutil.wait_procs(family, timeout=0.2)
+                child.kill()
+    process.kill()
     process.join()

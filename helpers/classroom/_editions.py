@@ -3,11 +3,9 @@
 import copy
 import io
 import json
-import os
 import re
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from helpers.classroom._chapters import (
     nbgrader_mark,
     read_chapters,
 )
+from helpers.files import replacing
 
 WHEN = (2000, 1, 1, 0, 0, 0)  # of all files: the same sources, the same zip
 LEFT_OUT = {"__pycache__", ".ipynb_checkpoints", ".ruff_cache", ".DS_Store"}
@@ -54,14 +53,10 @@ def write_edition(edition: str, out: Path, book: Path, force: bool = False) -> P
                 zipfile.ZIP_STORED if is_packed else zipfile.ZIP_DEFLATED
             )
             archive.writestr(entry, content)
-    partial = out.with_name(out.name + ".partial")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(buffer.getvalue())
-        os.replace(partial, out)
+        with replacing(out) as file:
+            file.write(buffer.getbuffer())
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         why = error.strerror or error
         raise ClassroomError(f"{out} cannot be written: {why}") from error
     return out
@@ -116,23 +111,16 @@ def student_notebook(notebook: dict[str, Any], chapter: Chapter) -> dict[str, An
 
 def instructor_notebook(notebook: dict[str, Any], chapter: Chapter) -> dict[str, Any]:
     """Return a chapter with its solutions, and the hints below them."""
-    from helpers.exercises._registry import (
-        find,
-    )  # brings torch, which grading does without
+    from helpers.exercises import find  # brings torch, which grading does without
 
     made = _marked(notebook, chapter, "instructor")
     last = {e.solutions[-1]["id"]: e.name for e in chapter.exercises if e.solutions}
     cells = []
     for cell in made["cells"]:
         cells.append(cell)
-        if cell.get("id") in last:
-            name = last[cell["id"]]
-            hints = enumerate(find(name).hints, start=1)
-            text = [
-                f'**For the teacher: the hints that `hint("{name}")` gives**\n',
-                "\n",
-            ]
-            text += [f"{number}. {hint}\n" for number, hint in hints]
+        if name := last.get(cell.get("id")):
+            text = f'**For the teacher: the hints that `hint("{name}")` gives**\n\n'
+            text += "".join(f"1. {hint}\n" for hint in find(name).hints)
             note = {"cell_type": "markdown", "metadata": {"tags": ["teaching"]}}
             cells.append(note | {"id": f"{cell['id']}-note"[-64:], "source": text})
     return made | {"cells": cells}
@@ -143,12 +131,10 @@ def _marked(notebook: dict[str, Any], chapter: Chapter, edition: str) -> dict[st
     made = copy.deepcopy(notebook)
     about = {"chapter": chapter.stem, "edition": edition, "version": __version__}
     made["metadata"][METADATA] = about
-    marks = {
-        cell["id"]: nbgrader_mark(exercise.name, kind, number)
-        for exercise in chapter.exercises
-        for kind, its in (("answer", exercise.stubs), ("check", exercise.checks))
-        for number, cell in enumerate(its, start=1)
-    }
+    marks = {}
+    for exercise in chapter.exercises:
+        marks[exercise.check["id"]] = nbgrader_mark(exercise.name, "check")
+        marks[exercise.stubs[-1]["id"]] = nbgrader_mark(exercise.name, "answer")
     for cell in made["cells"]:
         cell["metadata"] |= marks.get(cell.get("id"), {})
     return made

@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-import os
+import io
 import re
 import sys
 from collections import Counter
@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
 from helpers.classroom._chapters import Chapter, ClassroomError, read_chapters
 from helpers.classroom._collect import Student, Work, collect
 from helpers.classroom._course import Course, Limits, graded_copy
+from helpers.files import locked, replacing
 
 RESULTS = ["right", "wrong", "empty", "stopped", "not graded"]
 FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"  # a spreadsheet may run what begins so
@@ -53,9 +52,9 @@ def grade(folder: Path, out: Path, book: Path, limits: Limits, only: str = "") -
         raise ClassroomError(f"there is no chapter {only!r}; choose from {known}")
     try:
         course = Course(out, limits)
-        with FileLock(out / ".lock", timeout=0):
+        with locked(out / ".lock", timeout=0):
             _grade(course, collect(folder, chapters, expected), chapters)
-    except Timeout:
+    except TimeoutError:
         raise ClassroomError(f"another process is grading into {out}") from None
     except OSError as error:
         where = error.filename or out
@@ -67,10 +66,6 @@ def _grade(
 ) -> None:
     ids = _ids(students)
     stems = sorted({stem for work in students.values() for stem in work.chapters})
-    for stem in stems:
-        is_new = course.put("source", ".", stem, graded_copy(chapters[stem], {}))
-        if is_new or not course.path("release", ".", stem).exists():
-            course.call("generate_assignment", stem, "--force")
     names, jobs = {}, []
     for student, work in students.items():
         for stem, (_, answers) in work.chapters.items():
@@ -78,9 +73,14 @@ def _grade(
             names[job] = student.name
             is_new = course.put("submitted", *job, graded_copy(chapters[stem], answers))
             jobs += [job] if is_new or not course.results(job) else []
-    print(f"{len(students)} students, {len(names)} notebooks, {len(jobs)} to grade.")
+    about = f"{len(students)} students, {len(names)} notebooks, {len(jobs)} to grade."
+    print(about, flush=True)
     if not sys.platform.startswith("linux"):
         print("Note: this system sets no limit to the memory of a notebook.")
+    for stem in stems:
+        is_new = course.put("source", ".", stem, graded_copy(chapters[stem], {}))
+        if is_new or not course.path("release", ".", stem).exists():
+            course.call("generate_assignment", stem, "--force")
     try:
         for done, job in enumerate(course.grade(jobs), start=1):
             counts = Counter(r["result"] for r in course.results(job).values())
@@ -149,7 +149,7 @@ def _write_tables(
         missing = sum(row.result == "not graded" for row in its)
         total = sum(p for p in points.values() if isinstance(p, float))
         line = [student.name, student.number, *(points.get(n, "") for n in names)]
-        lines.append([*line, round(total, 4), len(points), "", missing])
+        lines.append([*line, round(total, 4), len(names), "", missing])
     # With these names, Moodle imports the table as a grading worksheet.
     head = ["Full name", "Identifier", *names, "Grade", "Maximum Grade"]
     head += ["Last modified (grade)", "not graded"]
@@ -173,14 +173,14 @@ def _pattern(message: str) -> str:
 
 
 def _write(path: Path, head: Iterable[str], lines: Iterable[Iterable[object]]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    # The mark at the start tells spreadsheets that this is UTF-8.
-    with partial.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
+    with replacing(path) as file:
+        # The mark at the start tells spreadsheets that this is UTF-8.
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        writer = csv.writer(text)
         writer.writerow(head)
         for line in lines:
             writer.writerow([safe(x) if isinstance(x, str) else x for x in line])
-    os.replace(partial, path)
+        text.detach()
 
 
 def safe(text: str) -> str:

@@ -3,7 +3,7 @@
 MNIST ships with this package, so nothing here needs a network for it.
 """
 
-from helpers.data._augment import Augmented, flip_and_crop
+from helpers.data._augment import Augmented, flip_and_crop, vary
 from helpers.data._cache import DataError, cache_folder
 from helpers.data._cifar10 import CIFAR10_MEAN, CIFAR10_STD, Photographs, cifar10
 from helpers.data._digit import digit_from_file, prepare_digit
@@ -17,6 +17,7 @@ from helpers.data._loaders import (
     unnormalize,
 )
 from helpers.data._mnist import MNIST_MEAN, MNIST_STD, mnist
+from helpers.data._photographs import eight_photographs
 
 __all__ = [
     "CIFAR10_MEAN",
@@ -31,6 +32,7 @@ __all__ = [
     "cache_folder",
     "cifar10",
     "digit_from_file",
+    "eight_photographs",
     "flip_and_crop",
     "mean_and_std",
     "mnist",
@@ -39,4 +41,5 @@ __all__ = [
     "split_train_validation",
     "to_tensors",
     "unnormalize",
+    "vary",
 ]

@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from helpers.data._loaders import unnormalize
+from helpers.data._mnist import MNIST_MEAN, MNIST_STD
+
 
 def flip_and_crop(
     images: Tensor, padding: int = 4, generator: torch.Generator | None = None
@@ -43,6 +46,70 @@ def flip_and_crop(
     # Indexing puts the channels last: (batch, height, width, channels).
     cut = padded.permute(0, 2, 3, 1)[chosen, rows[:, :, None], columns[:, None, :]]
     return cut.permute(0, 3, 1, 2)
+
+
+def vary(images: Tensor) -> Tensor:
+    """Change a batch of digits as other pens, hands and cameras might.
+
+    Each digit gets strokes of another width, is turned by up to 20 degrees,
+    stretched and shifted, and blurred, by amounts of its own. Chapter 7 writes
+    this function, and says why.
+
+    Parameters
+    ----------
+    images : Tensor
+        float of shape (batch, 1, height, width), normalized as MNIST is, on any
+        device. The random numbers come from that device's global generator.
+
+    Returns
+    -------
+    Tensor
+        A new tensor of the same shape, normalized likewise.
+    """
+    pixels = unnormalize(images)
+    pixels = blurred(turned(with_other_strokes(pixels)))
+    return (pixels - MNIST_MEAN) / MNIST_STD
+
+
+def one_of(versions: list[Tensor]) -> Tensor:
+    """Return a batch that takes each digit from a random one of several versions."""
+    stack = torch.stack(versions)  # (version, digit, channel, height, width)
+    digits = torch.arange(stack.shape[1], device=stack.device)
+    return stack[torch.randint_like(digits, len(versions)), digits]
+
+
+def with_other_strokes(pixels: Tensor) -> Tensor:
+    """Make each digit's strokes a pixel thinner, or one or two thicker, or neither."""
+    larger = F.pad(pixels, (0, 1, 0, 1))  # windows of 2 take one row and column off
+    thinner = -F.max_pool2d(-larger, 2, stride=1)
+    thicker = F.max_pool2d(larger, 2, stride=1)
+    thick = F.max_pool2d(pixels, 3, stride=1, padding=1)
+    return one_of([thinner, pixels, thicker, thick])
+
+
+def turned(pixels: Tensor) -> Tensor:
+    """Stretch, turn and shift each digit by amounts of its own."""
+
+    def draw(low: float, high: float) -> Tensor:
+        return torch.empty(len(pixels), device=pixels.device).uniform_(low, high)
+
+    turn, width, height = draw(-0.35, 0.35), draw(0.8, 1.1), draw(0.8, 1.1)
+    right, down = draw(-0.1, 0.1), draw(-0.1, 0.1)
+    across = torch.stack([turn.cos() / width, -turn.sin() / width, right], dim=1)
+    downward = torch.stack([turn.sin() / height, turn.cos() / height, down], dim=1)
+    where = torch.stack([across, downward], dim=1)  # (digit, 2, 3)
+    grid = F.affine_grid(where, list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels, grid, align_corners=False)
+
+
+def blurred(pixels: Tensor) -> Tensor:
+    """Blur each digit not at all, or up to three times; the brightest becomes 1."""
+    versions = [pixels]
+    for _ in range(3):
+        versions.append(F.avg_pool2d(versions[-1], 3, stride=1, padding=1))
+    chosen = one_of(versions)
+    # A digit that has all but vanished stays faint.
+    return chosen / chosen.amax(dim=(1, 2, 3), keepdim=True).clamp(min=0.1)
 
 
 class Augmented:

@@ -1,4 +1,4 @@
-"""Where unpacked data and trained networks are kept between runs."""
+"""Where trained networks and a downloaded CIFAR-10 are kept between runs."""
 
 import os
 from pathlib import Path
@@ -38,7 +38,7 @@ def cache_folder() -> Path:
         return Path(usual).expanduser()
     except RuntimeError as error:
         raise DataError(
-            f"This user has no home folder, so there is no place for unpacked files. "
+            f"This user has no home folder, so there is no place for files to keep. "
             f"Name a folder with the environment variable {CACHE_VARIABLE}."
         ) from error
 
@@ -47,7 +47,7 @@ def cannot_write(path: Path, error: OSError) -> DataError:
     """Return the `DataError` for a cache file that could not be written."""
     return DataError(
         f"Cannot write {path}: {error.strerror or error}.\n"
-        f"The book keeps unpacked files in this folder. Free some space or allow "
-        f"writing there, or choose another folder with the environment variable "
-        f"{CACHE_VARIABLE}."
+        f"The book keeps trained networks and downloads in this folder. Free some "
+        f"space or allow writing there, or choose another folder with the environment "
+        f"variable {CACHE_VARIABLE}."
     )

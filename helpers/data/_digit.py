@@ -150,12 +150,10 @@ def _ink(gray: np.ndarray) -> np.ndarray:
     border = np.ones(gray.shape, dtype=bool)
     border[1:-1, 1:-1] = False
     papers = _papers(gray) if min(gray.shape) > SIDE else []
-    ink, problem = (
-        None,
-        ValueError(
-            "what runs along the edge of the picture is no digit, or the light is too "
-            "uneven. Crop the picture so that only paper surrounds the digit."
-        ),
+    ink, is_tight = None, False
+    problem = ValueError(
+        "what runs along the edge of the picture is no digit, or the light is too "
+        "uneven. Crop the picture so that only paper surrounds the digit."
     )
     try:
         ink = _stands_out(gray, *_paper(gray, border))
@@ -166,17 +164,23 @@ def _ink(gray: np.ndarray) -> np.ndarray:
         sheet = _sheet(ink)
         if not papers or not (touching > 0.01 or is_uneven or sheet):
             return ink
+        sides = (ink[0], ink[-1], ink[:, 0], ink[:, -1])
+        is_tight = touching < 0.4 and all(side.max() > INK for side in sides)
+        if is_tight:  # The hole of a 0 is no digit on a paper that is the 0.
+            papers = [
+                paper
+                for paper, share in zip(papers, covered, strict=True)
+                if share < 0.9 or not _is_stroke(paper)
+            ]
     except ValueError as error:
         problem = error
     for paper in papers:
         found = _enclosed_ink(gray, paper)
         if found is not None:
             return found
-    if ink is not None and not is_uneven:
-        sides = (ink[0], ink[-1], ink[:, 0], ink[:, -1])
-        is_tight = touching < 0.4 and all(side.max() > INK for side in sides)
-        if is_tight or (touching <= MAY_TOUCH and sheet < 0.8):
-            return ink
+    may_touch = is_tight or (ink is not None and touching <= MAY_TOUCH and sheet < 0.8)
+    if ink is not None and may_touch and not is_uneven:
+        return ink
     raise problem
 
 
@@ -243,6 +247,11 @@ def _papers(gray: np.ndarray) -> list[np.ndarray]:
     order = np.argsort(-counts)
     large = counts[order] > 0.05 * labels.size
     return [labels == name for name in names[order][large]]
+
+
+def _is_stroke(region: np.ndarray) -> bool:
+    """Tell whether a region is narrow all along, as no sheet of paper is."""
+    return bool(_stroke_width(region.astype(np.float32)) < 0.25 * max(region.shape))
 
 
 def _enclosed_ink(gray: np.ndarray, paper: np.ndarray) -> np.ndarray | None:

@@ -2,12 +2,23 @@
 
 from helpers.exercises._language import is_chinese, say
 from helpers.exercises._registry import find
+from helpers.exercises._result import as_html
 
 _given: dict[str, int] = {}  # how many hints the reader has seen
 
 
-def hint(exercise: str, number: int | None = None) -> None:
-    """Print a hint: the first, and with each further call the next.
+class Hint(str):
+    """The text of a hint. A notebook shows what stands in backticks as code."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f'<p style="max-width: 41rem">{as_html(self)}</p>'
+
+
+def hint(exercise: str, number: int | None = None) -> Hint:
+    """Return a hint: the first, and with each further call the next.
 
     Parameters
     ----------
@@ -25,14 +36,13 @@ def hint(exercise: str, number: int | None = None) -> None:
     if number is None:
         number = _given.get(exercise, 0) + 1
         if number > len(hints):
-            print(
-                f'{exercise} 没有更多提示了。solution("{exercise}") 会给出解答，'
+            return Hint(
+                f'{exercise} 没有更多提示了。`solution("{exercise}")` 会给出解答，'
                 "或者告诉你解答在谁那里。"
                 if is_chinese()
                 else f"There are no more hints for {exercise}. "
-                f'solution("{exercise}") shows a solution, or says who has it.'
+                f'`solution("{exercise}")` shows a solution, or says who has it.'
             )
-            return
         _given[exercise] = number
     elif number not in range(1, len(hints) + 1):
         raise ValueError(
@@ -40,6 +50,5 @@ def hint(exercise: str, number: int | None = None) -> None:
         )
     text = say(exercise.partition(".")[0], hints[number - 1])
     if is_chinese():
-        print(f"提示 {number}（共 {len(hints)} 条）：{text}")
-    else:
-        print(f"Hint {number} of {len(hints)}: {text}")
+        return Hint(f"提示 {number}（共 {len(hints)} 条）：{text}")
+    return Hint(f"Hint {number} of {len(hints)}: {text}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.exercises._language import say
-from helpers.exercises._result import LOOK
+from helpers.exercises._result import LOOK, as_html
 
 QUIZZES = Path(__file__).parent / "quizzes"  # a file for each chapter
 
@@ -166,10 +166,6 @@ def _answer_html(answer: Answer) -> str:
 
 def _inline(text: str) -> str:
     """Return a text as HTML: `code`, *emphasis*, and everything else as it is."""
-    parts = re.split(r"`([^`]+)`", html.escape(text, quote=False))
-    for i, part in enumerate(parts):
-        if i % 2:  # between backticks, where an asterisk is a product
-            parts[i] = f"<code>{part}</code>"
-        else:
-            parts[i] = re.sub(r"\*([^*]+)\*", r"<em>\1</em>", part)
-    return "".join(parts)
+    parts = re.split(r"(<code>.*?</code>)", as_html(text))
+    parts[::2] = [re.sub(r"\*([^*]+)\*", r"<em>\1</em>", part) for part in parts[::2]]
+    return "".join(parts)  # in code, an asterisk is a product

@@ -19,6 +19,11 @@ LOOK = {
 }
 
 
+def as_html(text: str) -> str:
+    """Return a text as HTML: what stands in backticks is code, the rest as it is."""
+    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+
+
 def is_graded() -> bool:
     """Tell whether nbgrader is running this notebook."""
     return os.environ.get("NBGRADER_EXECUTION") == "autograde"
@@ -51,9 +56,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         sign, word, color = LOOK[self.status]
-        message = html.escape(self.message, quote=False)
-        message = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", message)
-        message = message.replace("\n", "<br>")
+        message = as_html(self.message).replace("\n", "<br>")
         return (
             f'<div style="border-left: 3px solid {color}; padding: .2em .9em; '
             f'margin: .4em 0; max-width: 41rem; overflow-wrap: anywhere">'

@@ -2,7 +2,6 @@
 
 import io
 import random
-import secrets
 from collections.abc import Iterator
 from contextlib import (
     contextmanager,
@@ -20,6 +19,7 @@ from torch import nn
 from helpers.exercises._answers import is_empty, told
 from helpers.exercises._registry import Empty, Exercise, Wrong
 from helpers.exercises._result import Result, Status, is_graded
+from helpers.randomness import random_state, restore_random_state
 
 
 def judge(exercise: Exercise, attempt: object) -> Result:
@@ -47,16 +47,13 @@ def _verdict(exercise: Exercise, attempt: object) -> tuple[Status, str, float]:
 @contextmanager
 def _undisturbed(attempt: object) -> Iterator[None]:
     """Draw fresh random numbers inside, and put everything back afterwards."""
-    python, cpu = random.getstate(), torch.get_rng_state()
-    numpy = np.random.get_state()  # noqa: NPY002 (what readers may use)
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    state = random_state()
     gradients, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
     networks = []
     for module in _networks(attempt):
         with suppress(Exception):  # a network that is half made
             networks.append(_Snapshot(module))
-    torch.manual_seed(fresh_seed())
+    _seed_anew()
     torch.set_grad_enabled(True)
     torch.set_default_dtype(torch.float32)
     try:
@@ -66,18 +63,19 @@ def _undisturbed(attempt: object) -> Iterator[None]:
             network.restore()
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(gradients)
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
-        if mps is not None:
-            torch.mps.set_rng_state(mps)
+        restore_random_state(state)
 
 
-def fresh_seed() -> int:
-    """Return a seed that nobody can know beforehand."""
-    return secrets.randbits(63)
+def _seed_anew() -> None:
+    """Let every generator begin where nobody can know beforehand."""
+    random.seed()
+    np.random.seed()  # noqa: NPY002 (what readers may use)
+    # torch.seed would reach for GPUs that the reader has not used yet.
+    torch.default_generator.seed()
+    if torch.cuda.is_initialized():
+        torch.cuda.seed_all()
+    if torch.backends.mps.is_available():
+        torch.mps.seed()
 
 
 class _Snapshot:

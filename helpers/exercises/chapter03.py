@@ -5,6 +5,7 @@ import math
 import random
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -93,9 +94,10 @@ def averages_of_classes(attempt: object) -> str:
     if found.shape == (10, 6, 5):
         raise Wrong("The channel axis is missing: (10, 6, 5) for (10, 1, 6, 5).")
     if found.shape != expected.shape:
+        own = " Use the arguments." if found.shape == (10, 1, 28, 28) else ""
         raise Wrong(
             f"For {tried}, the averages should have the shape (10, 1, 6, 5): class, "
-            f"channel, height, width. They have {tuple(found.shape)}."
+            f"channel, height, width. They have {tuple(found.shape)}.{own}"
         )
     if same(found, sums):
         raise Wrong("These are the sums of each class. Divide by its number of images.")
@@ -171,11 +173,16 @@ def _split_once(attempt: object) -> tuple[set[int], set[int]]:
                 f"The {name} part should have {size:,} examples, but has {len(part):,}."
             )
         first = attempted(lambda part=part: part[0], f"{name}[0]")
-        if not isinstance(first, tuple) or first[0] != "example":
+        if isinstance(first, int | Tensor | np.integer):
             raise Wrong(
-                f"The {name} part holds {describe(first)} where an example of the "
-                "dataset should be. If these are positions, make datasets of them: "
+                f"The {name} part holds {describe(first)}, which looks like a position "
+                "and not like an example. Make a dataset of the positions: "
                 "`Subset(dataset, positions)`."
+            )
+        if not isinstance(first, tuple) or not isinstance(first[0], str):
+            raise Wrong(
+                f"The {name} part holds examples of another dataset. Split the one "
+                "that the function is given, its argument `dataset`."
             )
         examples = {part[i][1] for i in range(size)}
         if len(examples) != size:
@@ -209,18 +216,15 @@ def dataset_of_sums(attempt: object) -> str:
     if all(is_empty(getattr(attempt, m, None)) for m in ("__len__", "__getitem__")):
         raise Empty
     images, labels = torch.rand(40, 1, 28, 28), torch.randint(10, (40,))
-    sums = attempted(
-        attempt,
-        "MyDigitSums(images, labels)",
-        images,
-        labels,
-        tried="images of shape (40, 1, 28, 28) and labels of shape (40,)",
-    )
+    sums = _made(attempt, images, labels)
     if not callable(getattr(sums, "__len__", None)):
         raise Wrong("`MyDigitSums` has no method `__len__`.")
     length = attempted(lambda: len(sums), "len(sums)")
     if length != 40:
-        raise Wrong(f"From 40 digits, there should be 40 examples, not {length}.")
+        raise Wrong(
+            f"From 40 digits, there should be 40 examples, not {length}. The digits "
+            "are those that `__init__` is given."
+        )
     examples = [_sum_example(sums, i) for i in range(40)]
     partners = [_judge_sum(*examples[i], i, images, labels) for i in range(40)]
     for i in range(40):
@@ -238,8 +242,27 @@ def dataset_of_sums(attempt: object) -> str:
             "The partners are not drawn at random: they all follow one rule, or are "
             "the same few digits."
         )
+    another = _made(attempt, images, labels)
+    if any(
+        not torch.equal(_sum_example(another, i)[0], examples[i][0]) for i in range(40)
+    ):
+        raise Wrong(
+            "A second `MyDigitSums(images, labels)` has other partners than the first, "
+            "and so would tomorrow's. Draw them from a generator with a seed."
+        )
     _judge_batches(sums)
     return "Pictures, sums, and the same ones each time."
+
+
+def _made(attempt: object, images: Tensor, labels: Tensor) -> Any:
+    """Return a dataset of sums."""
+    return attempted(
+        attempt,
+        "MyDigitSums(images, labels)",
+        images,
+        labels,
+        tried="images of shape (40, 1, 28, 28) and labels of shape (40,)",
+    )
 
 
 def _sum_example(sums: Any, index: int) -> tuple[Tensor, float]:

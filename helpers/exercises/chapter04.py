@@ -15,6 +15,7 @@ from helpers.exercises._answers import (
     mapping,
     network,
     number,
+    same,
 )
 from helpers.exercises._digits import some_digits
 from helpers.exercises._registry import Wrong, exercise
@@ -138,7 +139,7 @@ def _count_work(model: nn.Module) -> tuple[Counts, Counts, Counts]:
 )
 def registered_layers(attempt: object) -> str:
     """Try a network of two linear layers that must all be registered."""
-    model = network(attempt, "my_fixed_net")
+    model = network(attempt, "my_fixed_net").eval()
     count = count_parameters(model)
     expected = 784 * 50 + 50 + 50 * 10 + 10
     if count == 0:
@@ -153,15 +154,29 @@ def registered_layers(attempt: object) -> str:
     images = torch.randn(16, 1, 28, 28)
     logits = logits_of(model, images, "my_fixed_net")
     judge_ending(logits, "my_fixed_net")
-    with torch.no_grad():
-        together = logits + logits_of(model, -images, "my_fixed_net")
-        nothing = 2 * logits_of(model, torch.zeros_like(images), "my_fixed_net")
-    if torch.allclose(together, nothing, atol=1e-3):
-        raise Wrong(
-            "The network is one straight map: the ReLU between its layers is missing."
-        )
+    _require_a_bend(model, images, "my_fixed_net")
     judge_gradients(model, logits, "my_fixed_net")
     return f"{count:,} parameters that an optimizer can find."
+
+
+def _require_a_bend(model: nn.Module, images: Tensor, name: str) -> None:
+    """See whether there is something between the layers that is not linear.
+
+    A network of linear layers and convolutions alone is a straight map: what two
+    images do to its logits adds up when the images are added. Strong images show
+    also a gentle bend, such as that of tanh.
+    """
+    one, other = 10 * images, 10 * images.roll(1, dims=0)
+    with torch.no_grad():
+        nothing = logits_of(model, torch.zeros_like(images), name)
+        first, second, both = (
+            logits_of(model, x, name) - nothing for x in (one, other, one + other)
+        )
+    if same(both, first + second, tolerance=1e-3):
+        raise Wrong(
+            f"`{name}` is one straight map, however many layers it has: between them "
+            "is no ReLU, nor anything else that is not linear."
+        )
 
 
 # Exercise 4 ---------------------------------------------------------------------
@@ -207,13 +222,15 @@ def own_network(attempt: object) -> str:
     if count == 0:
         raise Wrong("`my_net` has no parameters that training could adjust.")
     if counter.count < 2:
-        raise Wrong(f"`my_net` does {counter.count} convolutions; asked for are two.")
+        once = "only one convolution" if counter.count else "no convolution"
+        raise Wrong(f"`my_net` does {once}; asked for are two.")
     judge_ending(logits, "my_net")
     if not torch.allclose(one, logits[:1], atol=1e-3):
         raise Wrong(
             "The first digit gets other logits alone than in a batch of 64. Is there "
             "a `view` or `flatten` that mixes the images?"
         )
+    _require_a_bend(model, images, "my_net")
     # Of 64 digits, some are far from a mere 10 %: 48 % was seen with a sound network.
     high = F.softmax(logits, dim=1).max().item()
     if high > 0.8:

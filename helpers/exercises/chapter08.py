@@ -1,7 +1,7 @@
 """Chapter 8: checkpoints."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -81,6 +81,29 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
+def _state_dict(found: object, call: str, names: Collection[str]) -> dict[str, Tensor]:
+    """Return a state dict that a network with these names could load."""
+    if not isinstance(found, Mapping):
+        raise Wrong(
+            f"`{call}` should return a state dict, but returns {describe(found)}."
+        )
+    if set(found) != set(names):
+        text = (
+            f"The state dict returned should have the names {sorted(names)}, but has "
+            f"{sorted(map(str, found))[:6]}."
+        )
+        if missing := sorted(set(names) - set(found)):
+            text += f" It lacks {missing}."
+        raise Wrong(text)
+    for name, value in found.items():
+        if not isinstance(value, Tensor):
+            raise Wrong(
+                f'The value of "{name}" is {describe(value)}. `load_state_dict` takes '
+                "tensors only."
+            )
+    return dict(found)
+
+
 @exercise(
     "08.2",
     hints=[
@@ -103,39 +126,32 @@ def best_weights(attempt: object) -> str:
             yield accuracy
 
     tried = f"five epochs of the accuracies {accuracies}"
-    found = returned(attempted(attempt, call, model, epochs(), tried=tried), call)
-    if not isinstance(found, Mapping):
-        raise Wrong(
-            f"`{call}` should return a state dict, but returns {describe(found)}."
-        )
-    if set(found) != set(model.state_dict()):
-        missing = sorted(set(model.state_dict()) - set(found))
-        text = f"The state dict returned has the names {sorted(map(str, found))[:6]}"
-        if missing:
-            text += (
-                f", but lacks {missing}. Take `model.state_dict()`, with its buffers"
-            )
-        raise Wrong(f"{text}.")
+    answer = returned(attempted(attempt, call, model, epochs(), tried=tried), call)
+    found = _state_dict(answer, call, model.state_dict())
     if len(after) < len(accuracies):
         raise Wrong(f"Only {len(after)} of the five epochs were run.")
     for epoch in (2, 0, 1, 3, 4):
-        if all(torch.equal(found[name], after[epoch][name]) for name in found):
+        if all(same(found[name], after[epoch][name]) for name in found):
             break
     else:
         raise Wrong("These are not the weights of any epoch.")
+    next(_epochs(model, [1.0]))  # the network goes on
+    if any(not same(found[name], after[epoch][name]) for name in found):
+        raise Wrong(
+            "What is returned is the network's own weights, and changes as it learns: "
+            "here they are the weights of the last epoch. The tensors of a state dict "
+            "share their memory with the network: copy them, when they are the best."
+        )
     if epoch == 4:
         raise Wrong(
-            "These are the weights of the last epoch. The tensors of a state dict "
-            "share their memory with the network: copy them."
+            "These are copies, but of the last epoch's weights. Copy them in the epoch "
+            "that is the best so far, and not at the end."
         )
     if epoch != 2:
         raise Wrong(
             f"These are the weights of epoch {epoch + 1}, whose accuracy is "
             f"{accuracies[epoch]}. The best is {max(accuracies)}, in epoch 3."
         )
-    next(_epochs(model, [1.0]))  # the network goes on
-    if any(not torch.equal(found[name], after[2][name]) for name in found):
-        raise Wrong("When the network goes on learning, the weights returned change.")
     return "The weights of the best epoch, whatever the network does afterwards."
 
 
@@ -219,7 +235,11 @@ def mean_of_checkpoints(attempt: object) -> str:
             paths = [Path(folder, f"checkpoint-{i:06d}.pt") for i in range(count)]
             for path, weights in zip(paths, dicts, strict=True):
                 checkpoint.write({"model": weights}, path)
-            tried = f"{count} checkpoints of a small network"
+            tried = (
+                f"{count} checkpoints of a small network, whose names are "
+                f"{', '.join(dicts[0])}. It should suit any network: take the names "
+                "from the files"
+            )
             found = attempted(attempt, call, paths, tried=tried)
         _judge_mean(returned(found, call), dicts, call)
     return "Each weight is the mean of its values."
@@ -227,18 +247,10 @@ def mean_of_checkpoints(attempt: object) -> str:
 
 def _judge_mean(found: object, dicts: list[dict[str, Tensor]], call: str) -> None:
     """Compare a state dict with the mean of several."""
-    if not isinstance(found, Mapping):
-        raise Wrong(
-            f"`{call}` should return a state dict, but returns {describe(found)}."
-        )
-    if set(found) != set(dicts[0]):
-        raise Wrong(
-            f"The state dict returned should have the names {sorted(dicts[0])}, but "
-            f"has {sorted(map(str, found))[:6]}."
-        )
+    weights = _state_dict(found, call, dicts[0])
     for name in dicts[0]:
         values = torch.stack([one[name] for one in dicts])
-        value = as_tensor(found[name], f'the averaged "{name}"', values[0].shape)
+        value = as_tensor(weights[name], f'the averaged "{name}"', values[0].shape)
         if same(value, values.mean(dim=0), 1e-5):
             continue
         if same(value, values.sum(dim=0), 1e-5):

@@ -87,7 +87,8 @@ def gray_pictures(attempt: object) -> str:
         ),
     ]
     for value, remark in remarks:
-        if same(found, value.expand_as(given)):
+        # torchvision rounds the weights of the eye: 0.2989 for 0.299.
+        if same(found, value.expand_as(given), 2e-3):
             raise Wrong(remark)
     if not same(found, found[:, :1].expand_as(given)):
         raise Wrong("The three channels of a picture differ, so it has colors.")

@@ -5,11 +5,13 @@ import random
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
+from typing import NoReturn
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from helpers.device import choose_device
 from helpers.exercises._answers import (
@@ -114,24 +116,61 @@ def loader_on_the_device(attempt: object) -> str:
             "Two epochs have the same order. Draw a new one each time, in `__iter__`."
         )
     dataset.tensors = tuple(torch.zeros_like(t) for t in dataset.tensors)
+    stays = False
     with suppress(Wrong):
-        if _epoch(loader, n, size, device).any():
-            return "Every digit once, in a new order each time, and nothing travels."
-    raise Wrong(
-        "In each epoch it fetches from `dataset` again. Move the tensors to the "
-        "device once, in `__init__`, and keep those."
+        stays = bool(_epoch(loader, n, size, device).any())
+    if not stays:
+        raise Wrong(
+            "In each epoch it fetches from `dataset` again. Move the tensors to the "
+            "device once, in `__init__`, and keep those."
+        )
+    praise = "Every digit once, in a new order each time, and nothing travels."
+    if device.type != "cpu" or _moves(attempt, TensorDataset(pixels, numbers), size):
+        return praise
+    return (
+        "Every digit once, in a new order each time. This machine has no other "
+        "device, so that it could not be seen whether they move to one."
     )
+
+
+def _moves(attempt: object, dataset: TensorDataset, size: int) -> bool:
+    """See whether digits come from the device that is asked for, if that can be seen.
+
+    Every machine has the device "meta", whose tensors have a shape and no numbers: an
+    answer that looks at numbers cannot be tried on it.
+    """
+    meta = torch.device("meta")
+    try:
+        images, labels = next(iter(attempt(dataset, size, meta)))  # type: ignore[operator]
+    except Exception:
+        return False
+    for what, tensor in (("images", images), ("labels", labels)):
+        if tensor.device != meta:
+            raise Wrong(
+                f"The {what} of a batch are on {tensor.device.type}, not on meta, "
+                "which was the device. Move the tensors to the device that is given."
+            )
+    return True
 
 
 def _epoch(loader: object, n: int, size: int, device: torch.device) -> Tensor:
     """Return the labels of one epoch, after a look at each batch."""
     read = "for images, labels in loader"
-    batches = attempted(lambda: list(islice(iter(loader), 10 * n)), read)  # type: ignore[call-overload]
+    with patch.object(DataLoader, "__iter__", _refuse):
+        batches = attempted(lambda: list(islice(iter(loader), 10 * n)), read)  # type: ignore[call-overload]
     labels = [_judge_batch(batch, size, device) for batch in batches]
     small = [len(some) for some in labels[:-1] if len(some) != size]
     if small:
         raise Wrong(f"A batch that is not the last has {small[0]} digits, not {size}.")
     return torch.cat(labels) if labels else torch.zeros(0)
+
+
+def _refuse(loader: object) -> NoReturn:
+    """Stand in for a `DataLoader`'s own iteration."""
+    raise Wrong(
+        "A `DataLoader` is at work in it. That fetches digits one by one, each an "
+        "order of its own on a GPU. Cut each batch out of the tensors in one indexing."
+    )
 
 
 def _judge_batch(batch: object, size: int, device: torch.device) -> Tensor:
@@ -184,12 +223,13 @@ class _Watched(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.fc = nn.Linear(784, 10)
-        self.largest = 0  # of the batches
+        self.largest, self.calls = 0, 0  # of the batches, and how many
         self.waiting, self.most_waiting = 0, 0  # graphs without their backward pass
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.fc(images.flatten(start_dim=1))
         self.largest = max(self.largest, len(images))
+        self.calls += 1
         if logits.requires_grad:
             self.waiting += 1
             self.most_waiting = max(self.most_waiting, self.waiting)
@@ -241,7 +281,7 @@ def gathered_gradient(attempt: object) -> str:
         whole = _gradient(model, images, labels)
         part = size // num_parts
         last = _gradient(model, images[-part:], labels[-part:])
-        model.largest = model.most_waiting = 0
+        model.largest = model.calls = model.most_waiting = 0
         for p, gradient in zip(model.parameters(), old, strict=True):
             p.grad = gradient.clone()
         tried = f"{size} digits in {num_parts} parts"
@@ -277,6 +317,11 @@ def _judge_gathered(
         raise Wrong("The network is never called.")
     if _near(found, old):
         raise Wrong("The gradients are those from before. Is `backward()` called?")
+    if model.calls > num_parts:
+        raise Wrong(
+            f"The network got {model.calls} parts, not {num_parts}. `split(n)` makes "
+            "parts of `n` digits, and `chunk(n)` makes `n` parts."
+        )
     if _near(found, last):
         raise Wrong("Only the last part is left: the others are forgotten.")
     if _near(found, last / num_parts):
@@ -306,49 +351,56 @@ def _judge_gathered(
 # Exercise 4 ---------------------------------------------------------------------
 
 
-def _finish(writes: list[float], computes: list[float]) -> float:
-    """Return when the GPU has carried out all orders."""
-    written = free = 0.0
-    for write, compute in zip(writes, computes, strict=True):
-        written += write
-        free = max(written, free) + compute
-    return free
+def _finish(copies: list[float], computes: list[float], room: int) -> float:
+    """Return when the last batch is computed."""
+    arrived, done = 0.0, [0.0] * room
+    for copy, compute in zip(copies, computes, strict=True):
+        arrived = max(arrived, done[-room]) + copy
+        done.append(max(arrived, done[-1]) + compute)
+    return done[-1]
 
 
 @exercise(
     "10.4",
     hints=[
-        "Keep two clocks: when the processor has written the order, and when the GPU "
-        "is free again.",
-        "An order begins at the later of the two: it must be written, and the one "
-        "before must be done.",
-        "`begin = max(written, free)`, and then `free = begin + compute`.",
+        "Keep two clocks: when the last batch has arrived, and when each one is done.",
+        "A batch is computed from the later of two moments: it has arrived, and the "
+        "one before is done.",
+        "It starts to travel at the later of two others: the one before has arrived, "
+        "and the batch `room` places before is done.",
     ],
 )
-def two_timelines(attempt: object) -> str:
-    """Try a function that computes when a queue of orders is done."""
-    call = "my_finish(writes, computes)"
-    for count, slow in ((6, 0.2), (6, 5.0), (12, 1.0), (12, 1.0), (1, 1.0)):
-        writes = (0.1 + torch.rand(count)).tolist()
-        computes = (slow * (0.1 + torch.rand(count))).tolist()
-        tried = f"{count} orders"
-        found = attempted(attempt, call, list(writes), list(computes), tried=tried)
+def copies_beside_computing(attempt: object) -> str:
+    """Try a function that computes when the last of some batches is done."""
+    call = "my_finish(copies, computes, room)"
+    for count, room in ((8, 2), (6, 1), (12, 3), (2, 4)):
+        copies = (1.2 + torch.rand(count)).tolist()
+        computes = (0.1 + torch.rand(count)).tolist()
+        computes[0] += 3 * count  # with room for all, all would arrive meanwhile
+        tried = f"{count} batches and room={room}"
+        given = list(copies), list(computes), room
+        found = attempted(attempt, call, *given, tried=tried)
         found = number(returned(found, call), call)
-        if abs(found - _finish(writes, computes)) < 1e-4:
+        if abs(found - _finish(copies, computes, room)) < 1e-4:
             continue
-        if count > 1 and abs(found - sum(writes) - sum(computes)) < 1e-4:
+        if abs(found - sum(copies) - sum(computes)) < 1e-4:
             raise Wrong(
-                "Here the processor waits for the GPU after every order. It goes on "
-                "writing while the GPU computes."
+                f"With {tried}, this is as if copying and computing took turns. While "
+                "one batch is computed, the next can travel, if there is room."
             )
-        if abs(found - max(sum(writes), sum(computes))) < 1e-4:
+        if abs(found - _finish(copies, computes, count)) < 1e-4:
             raise Wrong(
-                "Nearly: the longer of the two decides. But the GPU cannot begin "
-                "before the first order is written, nor an order before it is written."
+                f"With {tried}, this is as if there were room for all. A batch may "
+                "start to travel only when the one `room` places before it is done."
+            )
+        if abs(found - max(sum(copies), sum(computes))) < 1e-4:
+            raise Wrong(
+                "Nearly: the longer of the two decides. But nothing is computed before "
+                "the first batch has arrived."
             )
         raise Wrong(
-            f"For {tried}, written in {[round(w, 2) for w in writes]} and computed in "
-            f"{[round(c, 2) for c in computes]} seconds, the GPU is done after "
-            f"{_finish(writes, computes):.2f} s, and not {found:.2f}."
+            f"With {tried}, copied in {[round(c, 2) for c in copies]} and computed in "
+            f"{[round(c, 2) for c in computes]} seconds, the last is done after "
+            f"{_finish(copies, computes, room):.2f} s, and not {found:.2f}."
         )
-    return "Two clocks, and at each order the later one decides."
+    return "Two queues and a place to wait: at each batch the later moment decides."

@@ -6,7 +6,6 @@ import math
 import random
 import statistics
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import torch
@@ -106,6 +105,7 @@ def _made_up_record() -> dict[str, Any]:
         classes = [1 - wrong_on_new] * 10
         runs.append({"seed": seed, "epochs": epochs, "loss_log": curve})
         runs[-1] |= {"per_class": classes, "per_class_first_ten": classes}
+        runs[-1] |= {"date": "2000-01-01", "environment": {}, "load": [0.0, 0.0, 0.0]}
     recipe = {"model": "dropout", "num_epochs": 5, "batch_size": 64, "claim": {}}
     return {"tutorial": "000", "recipe": recipe, "data": "made up", "runs": runs}
 
@@ -255,19 +255,25 @@ def seeds_compared_fairly(attempt: object) -> str:
 RECIPE: dict[str, Any] = {
     "network": "dropout",
     "num_examples": 192,
+    "mean": 0.1307,
+    "std": 0.3081,
     "batch_size": 64,
     "num_epochs": 1,
-    "lr": 0.05,
-    "momentum": 0.9,
+    "optimizer": "SGD",
+    "settings": {"lr": 0.05, "momentum": 0.9},
 }
-OTHER: dict[str, Any] = {
-    "network": "small-padded",
-    "num_examples": 128,
-    "batch_size": 32,
-    "num_epochs": 2,
-    "lr": 0.02,
-    "momentum": 0.5,
-}
+# Each of these in its place has to lead to another network.
+OTHER: list[tuple[str, Any]] = [
+    ("network", "small-padded"),
+    ("num_examples", 128),
+    ("mean", 0.5),
+    ("std", 0.5),
+    ("batch_size", 32),
+    ("num_epochs", 2),
+    ("settings", {"lr": 0.02, "momentum": 0.9}),
+    ("settings", {"lr": 0.05, "momentum": 0.5}),
+    ("optimizer", "Adam"),
+]
 
 
 @exercise(
@@ -275,8 +281,10 @@ OTHER: dict[str, Any] = {
     hints=[
         "Write `my_repeat` first, and make the runs of the record with it. A network "
         'by its name: `models.MODELS[recipe["network"]]()`.',
-        'The first `n` digits: `TensorDataset(*few[:n])`. All of `record["recipe"]` '
-        "has to be used, and no other number.",
+        "The first `n` digits, prepared as the recipe says: `(pixels[:n] / 255 - "
+        'recipe["mean"]) / recipe["std"]`. An optimizer by its name: '
+        '`getattr(torch.optim, recipe["optimizer"])`, called with '
+        '`**recipe["settings"]`.',
         "`json.dumps(my_record)` fails if there is a tensor in it: `.item()` makes a "
         "number.",
     ],
@@ -294,7 +302,8 @@ def record_and_stranger(attempt: object) -> str:
     model = attempted(repeat, call, json.loads(text), run["seed"], tried=tried)
     model = network(returned(model, call), call)
     loss_fn = nn.CrossEntropyLoss()
-    _, measured = evaluate(model.to(CPU), [_new_digits()[:]], loss_fn, CPU)
+    new = _new_digits(json.loads(text)["recipe"])
+    _, measured = evaluate(model.to(CPU), [new[:]], loss_fn, CPU)
     if abs(measured - run["accuracy"]) > 0.0025:
         raise Wrong(
             f"The record says {run['accuracy']:.1%} for seed {run['seed']}. Repeated, "
@@ -314,6 +323,7 @@ def _judge_record(record: object) -> str:
         raise Wrong(f"`json.dumps(my_record)` raises `{told(error)}`.") from error
     read = json.loads(text)
     _has(read["recipe"], 'my_record["recipe"]', list(RECIPE))
+    _has(read["recipe"]["settings"], 'my_record["recipe"]["settings"]', ["lr"])
     _has(read["environment"], 'my_record["environment"]', ["python", "torch"])
     if not isinstance(read["data"], str):
         raise Wrong('`my_record["data"]` should say in words which digits were used.')
@@ -346,16 +356,23 @@ def _has(value: object, name: str, keys: list[str]) -> None:
         raise Wrong(f"`{name}` says nothing of {', '.join(map(repr, missing))}.")
 
 
-@cache
-def _new_digits() -> TensorDataset:
-    """Return the digits that the exercise measures on."""
-    return data.to_tensors(Subset(data.mnist("train"), range(50_000, 51_000)))
+def _new_digits(recipe: dict[str, Any]) -> TensorDataset:
+    """Return the digits that the exercise measures on, as a recipe prepares them."""
+    part = Subset(data.mnist("train"), range(50_000, 51_000))
+    scale = []
+    for name in ("mean", "std"):
+        value = recipe[name]
+        if isinstance(value, list) and len(value) == 1:  # one for the one channel
+            value = value[0]
+        scale.append(number(value, f'my_record["recipe"]["{name}"]'))
+    return data.to_tensors(part, *scale)
 
 
 def _judge_repeating(repeat: object, record: dict[str, Any]) -> None:
     """See whether each word of a record decides what its repetition leads to."""
 
     def weights(recipe: dict[str, Any], seed: int) -> Tensor:
+        recipe = RECIPE | recipe
         asked = copy.deepcopy(record) | {"recipe": record["recipe"] | recipe}
         call, tried = "my_repeat(record, seed)", f"the recipe {recipe}"
         model = attempted(repeat, call, asked, seed, tried=tried)
@@ -363,17 +380,20 @@ def _judge_repeating(repeat: object, record: dict[str, Any]) -> None:
         return torch.cat([p.detach().cpu().flatten() for p in model.parameters()])
 
     seed = random.randint(100, 1_000)
-    once, again = weights(RECIPE, seed), weights(RECIPE, seed)
+    once, again = weights({}, seed), weights({}, seed)
     if not same(once, again):
         raise Wrong(
             "`my_repeat` leads to two different networks with one seed. Set the seed "
             "before the network is made, and for the order of the digits."
         )
-    if torch.equal(once, weights(RECIPE, seed + 1)):
+    if torch.equal(once, weights({}, seed + 1)):
         raise Wrong("`my_repeat` takes no notice of its seed.")
-    for key, value in OTHER.items():
-        if torch.equal(once, weights(RECIPE | {key: value}, seed)):
+    for key, value in OTHER:
+        # What every optimizer takes.
+        plain = {"settings": {"lr": 0.01}} if key == "optimizer" else {}
+        first = weights(plain, seed) if plain else once
+        if torch.equal(first, weights(plain | {key: value}, seed)):
             raise Wrong(
-                f'`my_repeat` takes no notice of `record["recipe"]["{key}"]`: a '
-                "stranger with another value gets the same network."
+                f'`my_repeat` takes no notice of all in `record["recipe"]["{key}"]`: '
+                "a stranger with another value gets the same network."
             )

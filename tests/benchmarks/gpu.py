@@ -3,7 +3,7 @@
 ``python tests/benchmarks/gpu.py`` measures all parts; name some to measure only those.
 Each has a file in helpers/records/, written after each run. A run that the file holds
 is left alone: after a break, the same command goes on. What a GPU cannot do is left
-out. ``--limit 64 --out FOLDER`` tries everything in small sizes, without a GPU, too.
+out. ``--limit 64 --out FOLDER`` tries every part in small sizes, without a GPU, too.
 
 gpu-matmul       products of matrices in each format: how fast, how exact
 gpu-steps        steps by width and batch: writing the orders, and carrying them out
@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -43,6 +43,40 @@ from helpers.training import train_one_epoch
 
 FORMATS = ("float32", "tf32", "float16", "bfloat16")
 Step = Callable[[], object]
+About = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large everything is that is measured.
+
+    ``widths`` and ``batch_sizes`` are those of single steps of a `ResidualNet`, and
+    ``width`` and ``batch_size`` those of the one whose formats are compared.
+    """
+
+    matrices: tuple[int, ...] = (1024, 4096)
+    widths: tuple[int, ...] = (16, 64)
+    batch_sizes: tuple[int, ...] = (16, 64, 256, 1024)
+    width: int = 64
+    batch_size: int = 512
+    copied: int = 5_000  # photographs that travel together
+    calls: int = 20  # in a row, for one time
+    modes: tuple[str | None, ...] = (None, "default", "reduce-overhead")
+    recipe: photographs.Recipe = photographs.WIDE
+
+
+# To try it out. Compiling is left out: it takes long.
+SMALL = Sizes(
+    matrices=(32,),
+    widths=(2,),
+    batch_sizes=(4,),
+    width=2,
+    batch_size=4,
+    copied=8,
+    calls=2,
+    modes=(None,),
+    recipe=replace(photographs.WIDE, model="PhotoNet", num_epochs=1),
+)
 
 
 def a_gpu(device: torch.device, limit: int | None) -> dict[str, Any]:
@@ -120,9 +154,8 @@ def some_photographs(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
     return images, torch.randint(10, (count,), device=device)
 
 
-def seconds_a_call(step: Step, device: torch.device, limit: int | None) -> float:
+def seconds_a_call(step: Step, device: torch.device, calls: int) -> float:
     """Return the seconds of a call when many follow one another without a wait."""
-    calls = 2 if limit else 20
 
     def several() -> None:
         for _ in range(calls):
@@ -132,17 +165,16 @@ def seconds_a_call(step: Step, device: torch.device, limit: int | None) -> float
 
 
 def measure_matmul(
-    name: str, seed: int, device: torch.device, limit: int | None
+    about: About, seed: int, device: torch.device, limit: int | None
 ) -> dict[str, Any]:
     """Time the product of two square matrices, and tell how far off it is."""
-    about = MATMUL.runs[name]
-    size, dtype = min(about["size"], limit or 10_000), dtype_of(about["format"], device)
+    size, dtype = about["size"], dtype_of(about["format"], device)
     torch.manual_seed(seed)
     a, b = torch.randn(2, size, size, device=device)
     few = a[:32].double().cpu() @ b.double().cpu()
     a, b = a.to(dtype), b.to(dtype)
     off = (a[:32] @ b).double().cpu() - few
-    seconds = seconds_a_call(lambda: a @ b, device, limit)
+    seconds = seconds_a_call(lambda: a @ b, device, about["calls"])
     return {
         "seconds": seconds,
         "teraflops": 2e-12 * size**3 / seconds,
@@ -151,23 +183,22 @@ def measure_matmul(
 
 
 def measure_steps(
-    name: str, seed: int, device: torch.device, limit: int | None
+    about: About, seed: int, device: torch.device, limit: int | None
 ) -> dict[str, Any]:
     """Time a step of a `ResidualNet`: orders alone, many in a row, one by one."""
-    about = STEPS.runs[name]
     if about["where"] == "cpu":
         device = torch.device("cpu")
     allow_tf32(False)
-    batch_size = min(about["batch_size"], limit or 10_000)
+    batch_size = about["batch_size"]
     model = ResidualNet(about["width"]).to(device)
     step = make_step(model, *some_photographs(batch_size, device))
-    waited = statistics.median(time_calls(step, device, 2, 2 if limit else 10))
+    waited = statistics.median(time_calls(step, device, 2, about["calls"]))
     synchronize(device)
     start = time.perf_counter()
     step()  # returns when the processor has written its orders
     step()
     orders = (time.perf_counter() - start) / 2
-    seconds = seconds_a_call(step, device, limit)
+    seconds = seconds_a_call(step, device, about["calls"])
     return {
         "orders": orders,
         "step": seconds,
@@ -177,10 +208,9 @@ def measure_steps(
 
 
 def measure_loop(
-    name: str, seed: int, device: torch.device, limit: int | None
+    about: About, seed: int, device: torch.device, limit: int | None
 ) -> dict[str, Any]:
     """Train `DropoutNet` for an epoch; the first batch, as a warm-up, not counted."""
-    about = LOOP.runs[name]
     allow_tf32(False)
     torch.manual_seed(seed)
     train = Subset(
@@ -248,15 +278,15 @@ def as_graph(step: Step, device: torch.device) -> Step:
 
 
 def measure_copy(
-    name: str, seed: int, device: torch.device, limit: int | None
+    about: About, seed: int, device: torch.device, limit: int | None
 ) -> dict[str, Any]:
     """Time copying a batch to the GPU, computing on it, and one after the other."""
-    if name != "pageable" and device.type != "cuda":
+    if about["pinned"] and device.type != "cuda":
         raise LookupError("for pinned memory is CUDA's")
-    count, repeats = (8, 2) if limit else (5_000, 20)
+    repeats = about["calls"]
     allow_tf32(False)
-    batch = torch.randn(count, 3, 32, 32)
-    batch = batch if name == "pageable" else batch.pin_memory()
+    batch = torch.randn(about["photographs"], 3, 32, 32)
+    batch = batch.pin_memory() if about["pinned"] else batch
     weights = torch.randn(3_072, 3_072, device=device)
     there = batch.to(device)
 
@@ -280,32 +310,30 @@ def measure_copy(
             following.record_stream(main)
             images = following
 
-    copy = seconds_a_call(lambda: batch.to(device, non_blocking=True), device, limit)
+    copy = seconds_a_call(lambda: batch.to(device, non_blocking=True), device, repeats)
     both = statistics.median(
-        time_calls(beside if "stream" in name else in_a_row, device, 1, 3)
+        time_calls(beside if about["own_stream"] else in_a_row, device, 1, 3)
     )
     return {
         "copy": copy,
         "gigabytes_per_second": batch.nbytes / copy / 1e9,
-        "compute": seconds_a_call(lambda: compute(there), device, limit),
+        "compute": seconds_a_call(lambda: compute(there), device, repeats),
         "both": both / repeats,
     }
 
 
 def measure_precision(
-    name: str, seed: int, device: torch.device, limit: int | None
+    about: About, seed: int, device: torch.device, limit: int | None
 ) -> dict[str, Any]:
     """Time a step of a large `ResidualNet` in a format, and tell its memory."""
-    about = PRECISION.runs[name]
-    dtype = dtype_of(about["format"], device)
-    count = min(512, limit or 512)
+    dtype, count = dtype_of(about["format"], device), about["batch_size"]
     layout = torch.channels_last if about["channels_last"] else torch.contiguous_format
-    model = ResidualNet(width=64).to(device, memory_format=layout)
+    model = ResidualNet(about["width"]).to(device, memory_format=layout)
     images, labels = some_photographs(count, device)
     step = make_step(model, images.to(memory_format=layout), labels, dtype)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    seconds = seconds_a_call(step, device, limit)
+    seconds = seconds_a_call(step, device, about["calls"])
     figures = {"step": seconds, "images_per_second": count / seconds}
     if device.type == "cuda":
         figures["megabytes"] = torch.cuda.max_memory_allocated(device) / 1e6
@@ -313,31 +341,29 @@ def measure_precision(
 
 
 def measure_compile(
-    name: str, seed: int, device: torch.device, limit: int | None
+    about: About, seed: int, device: torch.device, limit: int | None
 ) -> dict[str, Any]:
-    """Time a compiled step in a fresh process."""
-    if limit and COMPILE.runs[name]["mode"]:
-        raise LookupError("for compiling takes long")
+    """Time a step in a fresh process, compiled or as it is."""
+    if limit:
+        return compiled_step(about, device)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return pool.submit(compiled_step, name, device, limit).result()
+        return pool.submit(compiled_step, about, device).result()
 
 
-def compiled_step(name: str, device: torch.device, limit: int | None) -> dict[str, Any]:
+def compiled_step(about: About, device: torch.device) -> dict[str, Any]:
     """Return the seconds of the first step, and of a later one."""
-    about = COMPILE.runs[name]
     small = about["network"] == "FastNet"
-    model = (FastNet() if small else ResidualNet(width=64)).to(device)
+    model = (FastNet() if small else ResidualNet(about["width"])).to(device)
     if about["mode"]:
         model.compile(mode=about["mode"])
-    count = min(about["batch_size"], limit or 512)
-    images, labels = some_photographs(count, device)
+    images, labels = some_photographs(about["batch_size"], device)
     images = images[:, :1, :28, :28].contiguous() if small else images
     step = make_step(model, images, labels)
     (first,) = time_calls(step, device, warmup=0, repeats=1)
     for _ in range(5):
         step()
-    return {"first": first, "later": seconds_a_call(step, device, limit)}
+    return {"first": first, "later": seconds_a_call(step, device, about["calls"])}
 
 
 def measure_digits(
@@ -351,17 +377,7 @@ def measure_digits(
     return digits.measure_on_test(name, seed, device, limit)
 
 
-def measure_photographs(
-    name: str, seed: int, device: torch.device, limit: int | None
-) -> dict[str, Any]:
-    """Train by the recipes of photographs.py that a GPU can afford."""
-    allow_tf32(True)
-    if name == "best":
-        return photographs.measure_best(seed, device, limit)
-    return photographs.measure_recipe(photographs.WIDE, seed, device, limit)
-
-
-def named(**choices: Iterable[Any]) -> list[dict[str, Any]]:
+def named(**choices: Iterable[Any]) -> list[About]:
     """Return all combinations of the choices."""
     return [
         dict(zip(choices, each, strict=True))
@@ -369,88 +385,140 @@ def named(**choices: Iterable[Any]) -> list[dict[str, Any]]:
     ]
 
 
-def once(measure: Any, runs: dict[str, dict[str, Any]], seeds: int = 1) -> Part:
+def part_of(measure: Any, runs: dict[str, About], seeds: int = 1) -> Part:
     """Return a part of which each run is measured equally often."""
-    return Part(measure, runs, dict.fromkeys(runs, seeds), a_gpu)
+
+    def by_name(
+        name: str, seed: int, device: torch.device, limit: int | None
+    ) -> dict[str, Any]:
+        record: dict[str, Any] = measure(runs[name], seed, device, limit)
+        return record
+
+    return Part(by_name, runs, dict.fromkeys(runs, seeds), a_gpu)
 
 
-MATMUL = once(
-    measure_matmul,
-    {
-        f"{about['size']}/{about['format']}": about
-        for about in named(size=(1024, 4096), format=FORMATS)
-    },
-)
-STEPS = once(
-    measure_steps,
-    {
-        "{where}, width {width}, batch {batch_size}".format(**about): about
+def loop_changes() -> dict[str, About]:
+    """Return the loops that are compared; each but the last keeps what came before."""
+    keep = {"data": "device", "item": False, "graph": False, "batch_size": 64}
+    return {
+        "loader": keep | {"data": "loader", "item": True},
+        "memory": keep | {"data": "memory", "item": True},
+        "device": keep | {"item": True},
+        "no-item": keep,
+        "graph": keep | {"graph": True},
+        "batch-1024": keep | {"batch_size": 1024},
+    }
+
+
+def make_parts(sizes: Sizes) -> dict[str, Part]:
+    """Return all parts, in these sizes."""
+    calls, width, batch_size = sizes.calls, sizes.width, sizes.batch_size
+    products = named(size=sizes.matrices, format=FORMATS, calls=[calls])
+    steps = [
+        about
         for about in named(
-            where=("gpu", "cpu"), width=(16, 64), batch_size=(16, 64, 256, 1024)
+            where=("gpu", "cpu"),
+            width=sizes.widths,
+            batch_size=sizes.batch_sizes,
+            calls=[calls],
         )
         if about["where"] == "gpu" or about["batch_size"] <= 64
-    },
-)
-KEEP = {"data": "device", "item": False, "graph": False, "batch_size": 64}
-LOOP = once(
-    measure_loop,
-    {
-        "loader": KEEP | {"data": "loader", "item": True},
-        "memory": KEEP | {"data": "memory", "item": True},
-        "device": KEEP | {"item": True},
-        "no-item": KEEP,
-        "graph": KEEP | {"graph": True},
-        "batch-1024": KEEP | {"batch_size": 1024},
-    },
-    seeds=3,
-)
-COPY = once(measure_copy, {"pageable": {}, "pinned": {}, "pinned, own stream": {}})
-PRECISION = once(
-    measure_precision,
-    {
-        about["format"] + ", channels last" * about["channels_last"]: about
-        for about in named(channels_last=(False, True), format=FORMATS)
-    },
-)
-COMPILE = once(
-    measure_compile,
-    {
-        f"{about['network']}, {about['mode'] or 'plain'}": about
-        | {"batch_size": 256 if about["network"] == "FastNet" else 512}
-        for about in named(
-            network=("FastNet", "ResidualNet"),
-            mode=(None, "default", "reduce-overhead"),
-        )
-    },
-)
-PARTS = {
-    "gpu-matmul": MATMUL,
-    "gpu-steps": STEPS,
-    "gpu-loop": LOOP,
-    "gpu-copy": COPY,
-    "gpu-precision": PRECISION,
-    "gpu-compile": COMPILE,
-    "gpu-digits": Part(
-        measure_digits,
-        {name: asdict(digits.RECIPES[name]) for name in ("fast", "examples")},
-        {"fast": 10, "examples": 1},
-        a_gpu,
-    ),
-    "gpu-photographs": Part(
-        measure_photographs,
-        {"best": photographs.BEST, "wide": asdict(photographs.WIDE)},
+    ]
+    copies = named(
+        pinned=[False, True],
+        own_stream=[False, True],
+        photographs=[sizes.copied],
+        calls=[calls],
+    )
+    formats = named(
+        channels_last=(False, True),
+        format=FORMATS,
+        width=[width],
+        batch_size=[batch_size],
+        calls=[calls],
+    )
+    compiled = named(
+        network=("FastNet", "ResidualNet"),
+        mode=sizes.modes,
+        width=[width],
+        batch_size=[batch_size],
+        calls=[calls],
+    )
+    return {
+        "gpu-matmul": part_of(
+            measure_matmul,
+            {f"{about['size']}/{about['format']}": about for about in products},
+        ),
+        "gpu-steps": part_of(
+            measure_steps,
+            {
+                "{where}, width {width}, batch {batch_size}".format(**about): about
+                for about in steps
+            },
+        ),
+        "gpu-loop": part_of(measure_loop, loop_changes(), seeds=3),
+        "gpu-copy": part_of(
+            measure_copy,
+            {
+                ("pinned" if about["pinned"] else "pageable")
+                + ", own stream" * about["own_stream"]: about
+                for about in copies
+                if about["pinned"] or not about["own_stream"]
+            },
+        ),
+        "gpu-precision": part_of(
+            measure_precision,
+            {
+                about["format"] + ", channels last" * about["channels_last"]: about
+                for about in formats
+            },
+        ),
+        "gpu-compile": part_of(
+            measure_compile,
+            {
+                f"{about['network']}, {about['mode'] or 'plain'}": about
+                for about in compiled
+            },
+        ),
+        "gpu-digits": Part(
+            measure_digits,
+            {name: asdict(digits.RECIPES[name]) for name in ("fast", "examples")},
+            {"fast": 10, "examples": 1},
+            a_gpu,
+        ),
+        "gpu-photographs": photographs_part(sizes.recipe),
+    }
+
+
+def photographs_part(wide: photographs.Recipe) -> Part:
+    """Return the part that trains by the recipes that a GPU can afford."""
+
+    def measure(
+        name: str, seed: int, device: torch.device, limit: int | None
+    ) -> dict[str, Any]:
+        allow_tf32(True)
+        if name == "best":
+            return photographs.measure_best(seed, device, limit)
+        return photographs.measure_recipe(wide, seed, device, limit)
+
+    return Part(
+        measure,
+        {"best": photographs.BEST, "wide": asdict(wide)},
         {"best": 5, "wide": 1},
         lambda *given: a_gpu(*given) | photographs.source(*given),
-    ),
-}
+    )
+
+
+PARTS = make_parts(Sizes())
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     options = parse(__doc__, PARTS, arguments)
     torch.backends.cudnn.benchmark = True
+    parts = make_parts(SMALL) if options.limit else PARTS
     for name in options.parts:
-        measure_part(name, PARTS[name], choose_device(options.device), options)
+        measure_part(name, parts[name], choose_device(options.device), options)
     return 0
 
 

@@ -294,16 +294,18 @@ def class_accuracies(
 def write_record(
     name: str, record: dict[str, Any], source: str, device: torch.device, folder: Path
 ) -> Path:
-    """Put one run's record into the tutorial's file, beside those of other seeds."""
+    """Put one run's record, stamped, into the tutorial's file beside other seeds'."""
     path = folder / f"tutorial-{name}.json"
     runs = json.loads(path.read_text())["runs"] if path.exists() else []
     runs = [run for run in runs if run["seed"] != record["seed"]]
+    record = record | stamp(device)
     content = {
         "tutorial": name,
         "recipe": asdict(RECIPES[name]),
         "parameters": models.count_parameters(models.MODELS[RECIPES[name].model]()),
         "data": source,
-        **stamp(device),
+        "chosen": "nothing: the seeds from 0 upward, with all their epochs",
+        "program": f"python tests/benchmarks/reproduce.py {name}",
         "runs": sorted([*runs, record], key=lambda run: run["seed"]),
     }
     write_json(path, content)
