@@ -75,7 +75,7 @@ def test_a_chinese_page_has_the_same_results_and_sections(little):
         little.page("zh/book/01-one.html"),
     )
     assert chinese.html["lang"] == "zh-Hans"
-    assert chinese.h1.get_text().startswith("一")
+    assert chinese.h1.get_text().startswith("1. 一")
     assert little.said.count("Execution Successful") == 3, "each notebook once"
     for selector in ("section[id]", "div.cell_input", "details.optional"):
         assert len(chinese.select(selector)) == len(english.select(selector)) > 0
