@@ -253,8 +253,10 @@ def test_the_check_lets_pass_what_fits():
     assert list(zh.compare(english, chinese, {"loss": ["损失"]})) == []
 
 
-def test_the_edition_fits():
-    assert zh.check(zh.Catalogs(ROOT)) == []
+def test_the_edition_fits(tmp_path):
+    # What explorers say may hang on the machine; there English stands in.
+    without_results = zh.Catalogs(ROOT, cache=tmp_path / "none")
+    assert zh.check(without_results) == []
 
 
 def test_blocks_end_at_blank_lines_outside_fences():
