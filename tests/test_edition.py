@@ -75,7 +75,7 @@ def test_a_chinese_page_has_the_same_results_and_sections(little):
         little.page("zh/book/01-one.html"),
     )
     assert chinese.html["lang"] == "zh-Hans"
-    assert chinese.h1.get_text().startswith("一")
+    assert chinese.h1.get_text().startswith("1. 一")
     assert little.said.count("Execution Successful") == 3, "each notebook once"
     for selector in ("section[id]", "div.cell_input", "details.optional"):
         assert len(chinese.select(selector)) == len(english.select(selector)) > 0
@@ -253,8 +253,10 @@ def test_the_check_lets_pass_what_fits():
     assert list(zh.compare(english, chinese, {"loss": ["损失"]})) == []
 
 
-def test_the_edition_fits():
-    assert zh.check(zh.Catalogs(ROOT)) == []
+def test_the_edition_fits(tmp_path):
+    # What explorers say may hang on the machine; there English stands in.
+    without_results = zh.Catalogs(ROOT, cache=tmp_path / "none")
+    assert zh.check(without_results) == []
 
 
 def test_the_chinese_readme_has_the_same_commands_links_and_numbers():
@@ -281,7 +283,7 @@ def test_frames_that_differ_in_numbers_share_an_entry():
 # What the exercises say -------------------------------------------------------------
 
 
-def test_quizzes_and_hints_speak_chinese(monkeypatch, capsys):
+def test_quizzes_and_hints_speak_chinese(monkeypatch):
     english = quiz("01")
     monkeypatch.setenv("PYTORCH_BY_HAND_LANGUAGE", "zh_CN.UTF-8")
     chinese = quiz("01")
@@ -291,8 +293,7 @@ def test_quizzes_and_hints_speak_chinese(monkeypatch, capsys):
         assert [a.right for a in one.answers] == [a.right for a in other.answers]
     html = chinese._repr_html_()
     assert html.count('<span aria-hidden="true">✓</span> 对。</strong>') == 5
-    hint("01.1", 1)
-    assert re.search(zh.HAN, capsys.readouterr().out.split("：", 1)[1])
+    assert re.search(zh.HAN, hint("01.1", 1).split("：", 1)[1])
     monkeypatch.setenv("PYTORCH_BY_HAND_LANGUAGE", "en")
     assert quiz("01") == english
     assert os.environ["PYTORCH_BY_HAND_LANGUAGE"] == "en"

@@ -40,6 +40,15 @@ class EditionBuilder(StandaloneHTMLBuilder):
         if self.config.book_english:
             self.imagedir = "../_images"
 
+    @property
+    def imgpath(self) -> str:
+        """The way from the page that is being written to the pictures."""
+        return relative_uri(self.get_target_uri(self.current_docname), self.imagedir)
+
+    @imgpath.setter
+    def imgpath(self, path: str) -> None:
+        """Leave out what Sphinx takes for it: a folder of this site."""
+
     def is_elsewhere(self, docname: str) -> bool:
         """Tell whether a page is in the English edition only."""
         config = self.config

@@ -306,6 +306,8 @@ def update(path: Path, blocks: list[Block]) -> str:
     English, as fuzzy, until somebody has looked.
     """
     old = list(polib.pofile(str(path))) if path.is_file() else []
+    if not any(is_shown(name) for name, _ in blocks):  # it was not executed
+        blocks = blocks + [(e.msgctxt, e.msgid) for e in old if is_shown(e.msgctxt)]
     entries: dict[Block, polib.POEntry] = {}
     for same in (
         lambda entry, name, text: (entry.msgctxt or "", entry.msgid) == (name, text),
@@ -338,6 +340,11 @@ def update(path: Path, blocks: list[Block]) -> str:
     return f"{path.name}: {changed} changed, {len(old)} gone, {untold} without Chinese"
 
 
+def is_shown(name: str | None) -> bool:
+    """Tell whether an entry is what an explorer shows."""
+    return (name or "").endswith(" shows")
+
+
 def alike(entry: polib.POEntry, name: str, text: str) -> float:
     """Return from 0 to 1 how alike two texts of the same cell are."""
     if (entry.msgctxt or "").split(" ")[0] != name.split(" ")[0]:
@@ -361,8 +368,8 @@ def check(catalogs: Catalogs) -> list[str]:
                     f"{path.name}: no Chinese for {block[0]} {block[1][:60]!r}"
                 )
         for (name, text), entry in there.items():
-            shown = name.endswith(" shows") and catalogs.cache is None
-            if (name, text) not in blocks and not shown:
+            unknown = is_shown(name) and not any(is_shown(block[0]) for block in blocks)
+            if (name, text) not in blocks and not unknown:
                 faults.append(f"{path.name}: there is no {name} {text[:60]!r}: update")
             elif entry.fuzzy:
                 stale += 1

@@ -66,7 +66,7 @@ document.querySelector("a.language")?.addEventListener("click", ({ currentTarget
   const read = [...document.querySelectorAll("main section[id]")].filter(
     (section) => section.getBoundingClientRect().top < innerHeight / 3,
   );
-  currentTarget.hash = scrollY > 0 ? read.at(-1)?.id ?? "" : "";
+  currentTarget.hash = scrollY > 0 ? read.at(-1)?.id ?? "" : location.hash;
 });
 
 // On a phone the table of contents closes when it has been used.
