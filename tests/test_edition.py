@@ -259,6 +259,13 @@ def test_the_edition_fits(tmp_path):
     assert zh.check(without_results) == []
 
 
+def test_the_chinese_readme_has_the_same_commands_links_and_numbers():
+    english, chinese = ROOT / "README.md", ROOT / "README.zh-CN.md"
+    # At its top, each leads to the other.
+    text = chinese.read_text("utf-8").replace(f"({english.name})", f"({chinese.name})")
+    assert list(zh.compare(english.read_text("utf-8"), text, {})) == []
+
+
 def test_blocks_end_at_blank_lines_outside_fences():
     text = "Words.\n\n```py\nx = 1\n\ny\n```\n\n- one\n- two\n\n    c = 1\n\n$$a$$\n"
     seen = []

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 SPELLED = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "LICENSE"]
 SPELLED += ["pyproject.toml", "requirements.txt", "_config.yml", "_toc.yml"]
-SPELLED += ["book", "helpers", "tests", ".ci", ".github"]
+SPELLED += ["README.zh-CN.md", "book", "helpers", "tests", ".ci", ".github"]
 
 
 def test_ruff_is_clean():
