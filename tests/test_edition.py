@@ -238,6 +238,8 @@ def test_a_page_that_was_not_updated(book, page, fault):
         ("first, then", "先做这,再做那", "half-width"),
         ("it (so)", "它(如此)", "half-width"),
         ("**It.** So", "**是的。**所以", "does not come out"),
+        ("```{try} lr=1\nIt learns.\n```", "```{try} lr=2\n它在学。\n```", "fences"),
+        ("```{try} a\nAfter 2.\n```", "```{try} a\n3 之后。\n```", "numbers"),
     ],
 )
 def test_the_check_finds(english, chinese, fault):
@@ -250,7 +252,11 @@ def test_the_check_lets_pass_what_fits():
     chinese = (
         "5：`a, b` 处的[损失（loss）](glossary.md#loss)是 2.5，*不是* $1$。**是。** 好"
     )
-    assert list(zh.compare(english, chinese, {"loss": ["损失"]})) == []
+    for ours, theirs in [
+        (english, chinese),
+        ("```{try} lr=1\nIt learns.\n```", "```{try} lr=1\n它在学。\n```"),
+    ]:
+        assert list(zh.compare(ours, theirs, {"loss": ["损失"]})) == []
 
 
 def test_the_edition_fits(tmp_path):

@@ -383,6 +383,9 @@ def check(catalogs: Catalogs) -> list[str]:
 
 def compare(english: str, other: str, names: dict) -> Iterator[str]:
     """Yield what a translation says otherwise than the English."""
+    (fences, english), (found, other) = map(without_fences, (english, other))
+    if found != fences:
+        yield f"fences: {found} instead of {fences}"
     ours, theirs = facts(english), facts(other)
     # What English says in a word, "a five", Chinese may say in a figure.
     words = re.findall(r"[a-z]+", plain(english).lower())
@@ -408,6 +411,13 @@ def compare(english: str, other: str, names: dict) -> Iterator[str]:
             yield f"a link to {anchor} is called {name}, not one of {known}"
     for mark in literal_marks(other)[len(literal_marks(english)) :]:
         yield f"what is marked does not come out so: {mark!r}"
+
+
+def without_fences(text: str) -> tuple[list[str], str]:
+    """Part the fences of a directive from its words, which are no code."""
+    lines = text.splitlines()
+    words = [line for line in lines if not FENCE.match(line)]
+    return [line for line in lines if FENCE.match(line)], "\n".join(words)
 
 
 def literal_marks(text: str) -> list[str]:
