@@ -200,7 +200,7 @@ def _split_once(attempt: object) -> tuple[set[int], set[int]]:
     "03.4",
     hints=[
         "Draw the partners once, in `__init__`: `torch.randperm(len(images))` gives "
-        "every digit another one. A generator with a seed makes it the same each time.",
+        "every digit a partner. A generator with a seed makes it the same each time.",
         "`torch.cat([left, right], dim=2)` puts two pictures (1, 28, 28) side by side.",
         "`__getitem__(self, index)` returns the pair of pictures and the sum of the "
         "two labels; `__len__` is the number of digits.",
