@@ -227,9 +227,12 @@ def rewrite_results(cell: nbformat.NotebookNode, say: Say) -> None:
                 alt = html.escape(solved[1].strip())
                 text = text.replace(f'alt="{alt}"', f'alt="{html.escape(alternative)}"')
         elif '<form class="explorer"' in text:
+            # A frame that is text was printed by the code.
             text = re.sub(
-                r'(?<=alt=")[^"]+(?=")|(?<=>)[^<>]+(?=<)',
-                lambda m: say_numbers(m[0], cell.id, say),
+                r'<pre\b[\s\S]*?</pre>|(?<=alt=")[^"]+(?=")|(?<=>)[^<>]+(?=<)',
+                lambda m: (
+                    m[0] if m[0][:4] == "<pre" else say_numbers(m[0], cell.id, say)
+                ),
                 text,
             )
         if text:
