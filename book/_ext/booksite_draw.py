@@ -12,14 +12,16 @@ import json
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.locale import get_translation
 from sphinx.util.docutils import SphinxDirective
 
+_ = get_translation("booksite")
 SCRIPT = "_static/draw-network.js"
 MORE_SCRIPT = "_static/draw-more.js"
 PARTS = ("pad", "layers", "wrong")
 NUM_MISREAD = 6
 # The networks to choose from, by their names in `trained_model`.
-NETWORKS = {"dropout": "trained on MNIST", "varied": "trained on varied digits"}
+NETWORKS = {"dropout": _("trained on MNIST"), "varied": _("trained on varied digits")}
 # The slider goes through the first network's first epoch; its end is one more stop.
 STOPS = (0, 30, 100, 300, 860)
 

@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 import nbformat
 import polib
 import yaml
-from booksite_zh import Catalogs, parts_of, write, write_notebooks
+from booksite_zh import Catalogs, parts_of, words_in, write, write_notebooks
 from docutils import nodes
 from docutils.parsers.rst import directives, roles
 from sphinx import locale
@@ -131,8 +131,13 @@ def edition_context(app, pagename, context) -> None:
         other = {"link": link, "address": address, "lang": language}
         context["other"] = other | {"name": NAMES[language]}
     if chinese:
-        words = config.book_words  # those of the scripts are without any form
-        context["words"] = {w: words[w] for w in words if not re.search("[{\n(]", w)}
+        scripts = re.findall(r'[\w-]+\.js(?=" defer)', context.get("body", ""))
+        context["words"] = {
+            word: config.book_words[word]
+            for script in ["book.js", "search.js", *scripts]
+            for word in config.book_scripts.get(script, ())
+            if word in config.book_words
+        }
         context["pathto"] = lambda uri, resource=False, **options: pathto(
             f"../{uri}" if uri.startswith("_static/") else uri, resource, **options
         )
@@ -189,6 +194,9 @@ def build_chinese(app, exception) -> None:
         "book_chinese": config.book_chinese,
         "book_english": app.book_facts(),
         "book_repository": config.book_repository,
+        "book_scripts": {
+            path.name: words_in(path) for path in root.glob("book/_static/*.js")
+        },
         "book_words": words,
         "html_baseurl": config.html_baseurl and f"{config.html_baseurl}zh/",
         "exclude_patterns": [*config.exclude_patterns, "jupyter_execute"],
@@ -229,6 +237,7 @@ def setup(app) -> dict:
     """Connect all of the above to Sphinx."""
     app.add_config_value("book_chinese", [], "")
     app.add_config_value("book_english", {}, "")
+    app.add_config_value("book_scripts", {}, "")
     app.add_config_value("book_words", {}, "")
     app.add_builder(EditionBuilder, override=True)
     app.connect("config-inited", choose_language, priority=200)

@@ -289,14 +289,19 @@ def site_words(root: Path) -> list[str]:
         ("_ext", "*.py"),
     ):
         for path in sorted(root.joinpath("book", folder).glob(pattern)):
-            for literal in WORDS.findall(path.read_text("utf-8")):
-                words.append(json.loads(f'"{literal}"'))
+            words += words_in(path)
     first = root / "book" / "_templates" / "first-cells.toml"
     for cells in tomllib.loads(first.read_text("utf-8")).values():
         words += [cell.strip() for cell in cells if cell.strip().startswith("#")]
     parts = yaml.safe_load(root.joinpath("_toc.yml").read_text("utf-8"))["parts"]
     words += [part["caption"] for part in parts]
     return list(dict.fromkeys(words))
+
+
+def words_in(path: Path) -> list[str]:
+    """Return what a template or a script hands to `_`."""
+    literals = WORDS.findall(path.read_text("utf-8"))
+    return [json.loads(f'"{literal}"') for literal in literals]
 
 
 # Updating ---------------------------------------------------------------------
@@ -448,6 +453,7 @@ def facts(text: str) -> dict[str, object]:
         "formulas": sorted(re.findall(r"\$\$?[^$]+\$\$?", rest)),
         "code": sorted(code),
         "numbers": sorted(NUMBER.findall(plain(text))),
+        "placeholders": sorted(re.findall(r"%\(\w+\)s|\{\w*\}", rest)),
         "table": rows,
     }
 

@@ -2,7 +2,8 @@
 "use strict";
 
 const root = document.documentElement;
-const _ = (text) => window.WORDS?.[text] ?? text;  // the page's language
+const _ = (text, values) =>  // in the page's language; a {name} stands for a value
+  (window.WORDS?.[text] ?? text).replace(/\{(\w+)\}/g, (place, name) => values[name]);
 const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
 const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : systemIsDark.matches);
 

@@ -3,18 +3,18 @@
 // NETWORK, the trained network, comes from draw-network.js, which the build writes.
 "use strict";
 
-// All that this script says in English. What stands still is in the templates.
+// All that this script says. What stands still is in the templates.
 const TEXT = {
-  empty: "The field is empty. Draw a digit, or choose one.",
-  nothing: "There is no drawing to save.",
-  says: "The network says ",
-  sure: (share, next, nextShare) => `, ${share}; next ${next}, ${nextShare}.`,
-  over: "over ",
-  under: "under ",
-  chosen: ({ index, label }) => `Test digit ${index}, a ${label}. `,
-  stop: (steps, last) => `${steps.toLocaleString("en")} steps${last ? ", the end" : ""}`,
-  early: (steps) => `After ${steps} steps of training.`,
-  range: (low, high) => `Here from ${low} to ${high}.`,
+  empty: _("The field is empty. Draw a digit, or choose one."),
+  nothing: _("There is no drawing to save."),
+  says: _("The network says "),
+  sure: (share, next, nextShare) => _(", {share}; next {next}, {nextShare}.", { share, next, nextShare }),
+  over: _("over "), under: _("under "),
+  chosen: (sample) => _("Test digit {index}, a {label}. ", sample),
+  stop: (steps, last) =>
+    _("{steps} steps", { steps: steps.toLocaleString(root.lang) }) + (last ? _(", the end") : ""),
+  early: (steps) => _("After {steps} steps of training.", { steps }),
+  range: (low, high) => _("Here from {low} to {high}.", { low, high }),
 };
 
 /** Turn the parameters from text into tensors, under the names of state_dict(). */

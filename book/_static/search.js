@@ -115,10 +115,10 @@ function show(words) {
   }
   document.getElementById("search-results").replaceChildren(list);
   document.getElementById("search-progress").textContent =
-    (results.length === 0 ? _("Nothing found for “%s”.").replace("%s", () => words)
+    (results.length === 0 ? _("Nothing found for “{words}”.", { words })
     : results.length === 1 ? _("Found in 1 section.")
-    : _("Found in %s sections.").replace("%s", results.length))
-    + (results.length > MOST_RESULTS ? _(" These are the best %s.").replace("%s", MOST_RESULTS) : "");
+    : _("Found in {n} sections.", { n: results.length }))
+    + (results.length > MOST_RESULTS ? _(" These are the best {n}.", { n: MOST_RESULTS }) : "");
 }
 
 const SECTIONS = SEARCH_INDEX.flatMap(([link, page, sections]) =>

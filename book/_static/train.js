@@ -3,25 +3,26 @@
 // writes and which is loaded when training starts. The layers are in layers.js.
 "use strict";
 
-// All that this script says in English. What stands still is in the template.
+// All that this script says. What stands still is in the template.
 const TEXT = {
-  start: "Start", pause: "Pause",
-  loading: "Loading the digits …",
-  failed: "The digits could not be loaded.",
-  fresh: "A new network, which has seen no digit yet.",
-  started: "It learns.",
-  set: (title) => `Ready for “${title}”. Make your prediction, then press Start.`,
-  changed: (name, before, after) => `${name}: ${before} → ${after}`,
-  at: (examples, text) => `After ${examples} digits: ${text}`,
-  rests: (loss, accuracy) => `test loss ${loss}, test accuracy ${accuracy}.`,
-  lost: "the loss is no number any more. No step can mend that: press Reset.",
-  steps: (steps, epochs) => `${steps} step${steps === "1" ? "" : "s"}, ${epochs} times through the training digits.`,
-  step: (loss, norm) => `The last step: loss of its batch ${loss}, gradient norm ${norm}.`,
-  weights: (low, high) => `From ${low} to ${high}.`,
-  silent: (silent, count) => ` Silent for all test digits (pale): ${silent} of ${count}.`,
-  reads: (digit, share) => `${digit}, ${share}`,
-  notKnowing: "ln 10: not knowing",
-  seen: "training digits seen",
+  start: _("Start"), pause: _("Pause"),
+  loading: _("Loading the digits …"),
+  failed: _("The digits could not be loaded."),
+  fresh: _("A new network, which has seen no digit yet."),
+  started: _("It learns."),
+  set: (title) => _("Ready for “{title}”. Make your prediction, then press Start.", { title }),
+  changed: (name, before, after) => `${name}${_(": ")}${before} → ${after}`,
+  at: (examples, text) => _("After {examples} digits: {text}", { examples, text }),
+  rests: (loss, accuracy) => _("test loss {loss}, test accuracy {accuracy}.", { loss, accuracy }),
+  lost: _("the loss is no number any more. No step can mend that: press Reset."),
+  steps: (steps, epochs) => (steps === "1" ? _("1 step, {epochs} times through the training digits.", { epochs })
+    : _("{steps} steps, {epochs} times through the training digits.", { steps, epochs })),
+  step: (loss, norm) => _("The last step: loss of its batch {loss}, gradient norm {norm}.", { loss, norm }),
+  weights: (low, high) => _("From {low} to {high}.", { low, high }),
+  silent: (silent, count) => _(" Silent for all test digits (pale): {silent} of {count}.", { silent, count }),
+  reads: (digit, share) => _("{digit}, {share}", { digit, share }),
+  notKnowing: _("ln 10: not knowing"),
+  seen: (examples) => _("{examples} training digits seen", { examples }),
 };
 
 // Learning (chapter 5) ------------------------------------------------------------
@@ -293,9 +294,8 @@ function settingsFrom(link) {
   let training, work, digits, samples; // work: what training does next, in pieces
   let running = false;
 
-  const locale = document.documentElement.lang;
   const number = (value, digits) =>
-    value.toLocaleString(locale, digits && { maximumSignificantDigits: digits });
+    value.toLocaleString(root.lang, digits && { maximumSignificantDigits: digits });
   const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}\u00a0%`;
 
   // A screen reader reads this line whenever it changes: only when the reader has
@@ -567,7 +567,7 @@ function settingsFrom(link) {
       line([[x(0), y(tick)], [x(seen), y(tick)]], ink, 0.25);
     }
     write("0", x(0), height - 5);
-    write(`${number(seen)} ${TEXT.seen}`, x(seen), height - 5, "right");
+    write(TEXT.seen(number(seen)), x(seen), height - 5, "right");
     if (log) {
       line([[x(0), y(Math.LN10)], [x(seen), y(Math.LN10)]], ink, 1, [2, 4]);
       write(TEXT.notKnowing, x(0) + 4, y(Math.LN10) - 5);
