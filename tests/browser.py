@@ -5,6 +5,7 @@ variable CI is "true": there they fail.
 """
 
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -80,6 +81,20 @@ def axe_violations(page, rules: list[str] | None = None) -> list[str]:
             missing("axe: pip install -r tests/requirements-browser.txt")
         page.evaluate(script.read_text("utf-8"))
     return page.evaluate(RUN_AXE, rules)
+
+
+def latin_words(page, selector: str) -> set[str]:
+    """Return the words in Latin letters that parts of a page say, but for code."""
+    said = page.locator(selector).evaluate_all(
+        """parts => parts.map((part) => {
+            const copy = part.cloneNode(true);
+            copy.querySelectorAll("code").forEach((code) => code.remove());
+            const labels = [...copy.querySelectorAll("[aria-label], [aria-valuetext]")];
+            return [copy.textContent, ...labels.flatMap((one) =>
+                [one.ariaLabel, one.ariaValueText])].join(" ");
+        })"""
+    )
+    return set(re.findall("[A-Za-z]{2,}", " ".join(said)))
 
 
 class Visit:

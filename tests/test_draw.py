@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from book_files import ROOT
-from browser import SITE, axe_violations, missing
+from browser import SITE, axe_violations, latin_words, missing
 
 from helpers import data, training
 from helpers.models import DropoutNet
@@ -517,6 +517,21 @@ def test_without_javascript(browser):
     assert not page.locator("#pad").is_visible()
     assert "needs JavaScript" in page.locator("main").inner_text()
     context.close()
+
+
+def test_in_chinese(browser):
+    page = browser.new_page()
+    page.goto(SITE.joinpath("zh", "book", "draw.html").as_uri())
+    expect_verdict(page, "测试数字")
+    pull(page, 1)
+    expect_verdict(page, "训练 30 步之后。")
+    page.click("#clear")
+    expect_verdict(page, "画图区是空的")
+    draw(page, DIGITS[7])
+    expect_verdict(page, "网络说是 ")
+    names = {"JavaScript", "MNIST", "PNG", "logit", "softmax"}
+    assert latin_words(page, "#pad, #layers, .wrong") <= names
+    page.close()
 
 
 def test_search_finds_it(browser):

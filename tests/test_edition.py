@@ -231,6 +231,8 @@ def test_a_page_that_was_not_updated(book, page, fault):
         ("where $x > 1$", "其中 $x > 2$", "formulas"),
         ("call `fit`", "调用 `eval`", "code"),
         ("10,000 digits", "1,000 个数字", "numbers"),
+        ("Found in {n} sections", "在 {m} 节中找到", "placeholders"),
+        ("about %(n)s min", "约 %(m)s 分钟", "placeholders"),
         ("a five in 2 parts", "分成 2 份的 6", "numbers"),
         ("## Data", "### 数据", "heading level"),
         ("| a | b |\n|---|---|", "| 甲 | 乙 | 丙 |\n|---|---|---|", "table"),

@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from book_files import ROOT
-from browser import SITE, axe_violations, missing
+from browser import SITE, axe_violations, latin_words, missing
 from torch import nn
 
 from helpers import data
@@ -437,6 +437,20 @@ def test_without_javascript_and_on_paper(browser):
     page.emulate_media(media="print")
     assert not page.locator("#lab").is_visible()
     assert page.locator(".still img").is_visible()
+    page.close()
+
+
+def test_in_chinese(browser):
+    page = browser.new_page()
+    page.goto(SITE.joinpath("zh", "book", "train.html").as_uri() + "#dead-units")
+    says(page, "“死掉的单元”已经设好")
+    page.click("#step")
+    says(page, "看过 32 个数字：测试损失")
+    slide(page, "lr", 24)
+    change = page.locator("#changes").inner_text()
+    assert change == "看过 32 个数字：学习率：0.5 \u2192 1"
+    assert "走了 1 步，" in page.locator("#steps").inner_text()
+    assert latin_words(page, "#lab, .try, details.fold > summary") == set()
     page.close()
 
 
