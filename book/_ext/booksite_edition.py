@@ -183,6 +183,9 @@ def build_chinese(app, exception) -> None:
     catalogs = Catalogs(root, Path(config.nb_execution_cache_path))
     words, source = catalogs.words(), out.parent / "zh"
     write_notebooks(catalogs, source)
+    static = Path("book", "_static")  # pages include from it
+    if root.joinpath(static).is_dir():
+        shutil.copytree(root / static, source / static, dirs_exist_ok=True)
     for name in app.env.found_docs.difference(config.book_chinese):
         path = Path(app.env.doc2path(name))
         write(source / path.relative_to(root), headings_of(path))
