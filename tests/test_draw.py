@@ -128,7 +128,7 @@ def app(tmp_path, monkeypatch):
     monkeypatch.setattr(booksite_draw, "more_script", lambda: "const MORE = 1;\n")
     return SimpleNamespace(
         builder=SimpleNamespace(name="html"),
-        config=SimpleNamespace(nb_execution_cache_path="cache/a1b2"),
+        config=SimpleNamespace(book_english={}, nb_execution_cache_path="cache/a1b2"),
         env=SimpleNamespace(metadata={"book/draw": {"draws": True}, "book/a": {}}),
         outdir=tmp_path,
     )
