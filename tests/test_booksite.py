@@ -14,7 +14,7 @@ import bs4
 import nbformat
 import pytest
 from book_files import CHAPTERS, ROOT, read_cells
-from browser import chromium, missing, visits
+from browser import missing
 from docutils import core, nodes
 from little_book import build, code, text, write_book, write_chapter
 
@@ -107,27 +107,26 @@ def test_figures_inside_outputs_become_files(little):
     assert "forty_two" not in little.site.joinpath("searchindex.js").read_text()
 
 
-def test_links_and_old_addresses_in_a_browser(little):
+def test_links_and_old_addresses_in_a_browser(little, visit):
     base = (little.site / "book").as_uri()
-    with chromium() as program, visits(program) as visit:
-        page = visit().page
-        page.goto(f"{base}/01-one.html")
-        assert not page.locator("#deeper").is_visible()
-        for anchor in ("deeper", "strides-optional"):
-            page.goto(f"{base}/01-one.html#{anchor}")
-            page.reload()
-            page.wait_for_function("document.querySelector('.optional[open]')")
-        page.goto(f"{base}/02-two.html")
-        page.get_by_role("link", name="one", exact=True).click()
-        assert page.url == f"{base}/01-one.html#gpu-first"
-        # a section that is on another page now, and one that is where it was
-        page.goto(f"{base}/02-two.html#moved")
-        page.wait_for_url(f"{base}/03-three.html#moved")
-        page.goto(f"{base}/02-two.html#links")
-        assert page.locator("h1").inner_text().startswith("Two")
-        # a page that has another name now
-        page.goto(f"{base}/09-gpu.html#moved", wait_until="commit")
-        page.wait_for_url(f"{base}/03-three.html#moved")
+    page = visit().page
+    page.goto(f"{base}/01-one.html")
+    assert not page.locator("#deeper").is_visible()
+    for anchor in ("deeper", "strides-optional"):
+        page.goto(f"{base}/01-one.html#{anchor}")
+        page.reload()
+        page.wait_for_function("document.querySelector('.optional[open]')")
+    page.goto(f"{base}/02-two.html")
+    page.get_by_role("link", name="one", exact=True).click()
+    assert page.url == f"{base}/01-one.html#gpu-first"
+    # a section that is on another page now, and one that is where it was
+    page.goto(f"{base}/02-two.html#moved")
+    page.wait_for_url(f"{base}/03-three.html#moved")
+    page.goto(f"{base}/02-two.html#links")
+    assert page.locator("h1").inner_text().startswith("Two")
+    # a page that has another name now
+    page.goto(f"{base}/09-gpu.html#moved", wait_until="commit")
+    page.wait_for_url(f"{base}/03-three.html#moved")
 
 
 def test_cached_results_follow_what_a_chapter_can_reach(little, monkeypatch):

@@ -12,7 +12,7 @@ import nbformat
 import polib
 import pytest
 from book_files import ROOT
-from browser import axe_violations, chromium, served, visits
+from browser import axe_violations, served
 from little_book import build, write_book
 
 from helpers.exercises import hint, quiz
@@ -122,29 +122,28 @@ def test_the_notebook_to_take_away_is_chinese(little):
     assert not any(cell.get("outputs") for cell in cells)
 
 
-def test_the_switch_and_the_search_in_a_browser(little):
+def test_the_switch_and_the_search_in_a_browser(little, visit):
     base = little.site.as_uri()
-    with chromium() as program, visits(program) as visit:
-        seen = visit(viewport={"width": 390, "height": 600})
-        seen.page.goto(f"{base}/book/01-one.html#gpu-first")
-        seen.page.wait_for_function("scrollY > 0")
-        seen.page.click("a.language")
-        seen.page.wait_for_url(f"{base}/zh/book/01-one.html#gpu-first")
-        width = seen.page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 390
-        seen.page.goto(f"{base}/zh/search.html?q=讲的是什么")
-        hit = seen.page.locator("#search-results li a").first
-        assert hit.inner_text() == "一"
-        assert "在 1 节中找到" in seen.page.locator("[role=status]").inner_text()
-        hit.click()
-        seen.page.click("a.language")
-        seen.page.wait_for_url(f"{base}/book/01-one.html")
-        assert seen.requests_elsewhere(base) == []
-        assert seen.complaints == []
-        with served(little.site) as address:
-            page = visit(color_scheme="dark").page
-            page.goto(f"{address}zh/book/01-one.html")
-            assert axe_violations(page) == []
+    seen = visit(viewport={"width": 390, "height": 600})
+    seen.page.goto(f"{base}/book/01-one.html#gpu-first")
+    seen.page.wait_for_function("scrollY > 0")
+    seen.page.click("a.language")
+    seen.page.wait_for_url(f"{base}/zh/book/01-one.html#gpu-first")
+    width = seen.page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 390
+    seen.page.goto(f"{base}/zh/search.html?q=讲的是什么")
+    hit = seen.page.locator("#search-results li a").first
+    assert hit.inner_text() == "一"
+    assert "在 1 节中找到" in seen.page.locator("[role=status]").inner_text()
+    hit.click()
+    seen.page.click("a.language")
+    seen.page.wait_for_url(f"{base}/book/01-one.html")
+    assert seen.requests_elsewhere(base) == []
+    assert seen.complaints == []
+    with served(little.site) as address:
+        page = visit(color_scheme="dark").page
+        page.goto(f"{address}zh/book/01-one.html")
+        assert axe_violations(page) == []
 
 
 # What the English becomes ---------------------------------------------------------
