@@ -451,7 +451,7 @@ def test_no_file_for_students_has_the_text_of_a_solution(editions):
             if name.endswith(".ipynb"):
                 cells = json.loads(content)["cells"]
                 parts += ["".join(cell["source"]) for cell in cells]
-            elif not name.endswith(".gz"):
+            elif not name.endswith((".gz", ".png", ".jpg")):
                 parts.append(content.decode())
         return packed("\n".join(parts))
 
