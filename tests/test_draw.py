@@ -510,6 +510,7 @@ def test_from_a_folder(visit):
     assert seen.complaints == []
 
 
+@pytest.mark.usefixtures("address")  # there is a built site
 def test_without_javascript(browser):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -519,6 +520,7 @@ def test_without_javascript(browser):
     context.close()
 
 
+@pytest.mark.usefixtures("address")  # there is a built site
 def test_in_chinese(browser):
     page = browser.new_page()
     page.goto(SITE.joinpath("zh", "book", "draw.html").as_uri())
@@ -534,6 +536,7 @@ def test_in_chinese(browser):
     page.close()
 
 
+@pytest.mark.usefixtures("address")  # there is a built site
 def test_search_finds_it(browser):
     context = browser.new_context()
     page = context.new_page()

@@ -422,6 +422,7 @@ def test_from_a_folder(visit):
     assert seen.complaints == []
 
 
+@pytest.mark.usefixtures("address")  # there is a built site
 def test_without_javascript_and_on_paper(browser):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -440,6 +441,7 @@ def test_without_javascript_and_on_paper(browser):
     page.close()
 
 
+@pytest.mark.usefixtures("address")  # there is a built site
 def test_in_chinese(browser):
     page = browser.new_page()
     page.goto(SITE.joinpath("zh", "book", "train.html").as_uri() + "#dead-units")

@@ -38,7 +38,6 @@ from booksite_nodes import (
     visit_math,
     visit_math_block,
     visit_raw,
-    visit_title,
     write_themes,
 )
 from booksite_paper import EpubBuilder, lay_out, page_of_paper
@@ -60,13 +59,14 @@ from sphinx.locale import get_translation
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.logging import getLogger
 from sphinx.util.osutil import relative_uri
+from sphinx.writers.html5 import HTML5Translator
 
 _ = get_translation("booksite")
 
 # A reader of this kind of text stops to think, and reads code more slowly.
 WORDS_PER_MINUTE = 180
 CODE_LINES_PER_MINUTE = 15
-HAN = r"[\u4e00-\u9fff]"
+HAN = r"\u4e00-\u9fff"
 
 
 # Configuration ----------------------------------------------------------------
@@ -111,7 +111,8 @@ def finish_page(app, doctree, docname) -> None:
         table.replace_self(box)
         box.append(table)
     chinese = bool(app.config.book_english)
-    other = r"[^\u4e00-\u9fff]*[A-Za-z]{2}[^\u4e00-\u9fff]*$" if chinese else HAN
+    latin = rf"[^{HAN}]*[A-Za-z]{{2}}[^{HAN}]*$"
+    other = latin if chinese else f"[{HAN}]"
     for paragraph in doctree.findall(nodes.paragraph):
         if re.match(other, paragraph.astext()):  # becomes lang="…"
             paragraph["classes"].append(
@@ -346,7 +347,9 @@ def setup(app) -> dict:
     app.connect("config-inited", configure, priority=100)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.add_node(nodes.image, override=True, html=(visit_image, None))
-    app.add_node(nodes.title, override=True, html=(visit_title, depart_title))
+    app.add_node(
+        nodes.title, override=True, html=(HTML5Translator.visit_title, depart_title)
+    )
     app.add_node(nodes.raw, override=True, html=(visit_raw, None))
     app.add_node(HideCodeCellNode, override=True, html=(visit_fold, depart_fold))
     app.add_node(FrontPagePart)

@@ -181,7 +181,7 @@ def build_chinese(app, exception) -> None:
     if config.book_english:
         return
     catalogs = Catalogs(root, Path(config.nb_execution_cache_path))
-    words, source = catalogs.words(), out.parent / "zh"
+    words, source = catalogs.words, out.parent / "zh"
     write_notebooks(catalogs, source)
     static = Path("book", "_static")  # pages include from it
     if root.joinpath(static).is_dir():

@@ -154,11 +154,6 @@ def fold_optional(doctree) -> None:
             section.append(nodes.raw("", "</details>\n", format="html"))
 
 
-def visit_title(self, node) -> None:
-    """Open a heading."""
-    HTML5Translator.visit_title(self, node)
-
-
 def depart_title(self, node) -> None:
     """Close a heading, with a link to it unless it is what folds its section.
 

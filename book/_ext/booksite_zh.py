@@ -24,6 +24,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from unittest.mock import patch
 
@@ -54,6 +55,7 @@ SPELLED = [
     "ten",
 ]
 HAN = r"[\u3400-\u9fff]"
+MARKDOWN = MarkdownIt("commonmark").enable("table")
 Block = tuple[str, str]  # its name and its English
 # Takes both; returns what to put in its place.
 Say = Callable[[str, str], str]
@@ -119,8 +121,9 @@ class Catalogs:
                 _, notebook = self.cache.merge_match_into_notebook(notebook, (), ())
         return notebook
 
+    @cached_property
     def words(self) -> dict[str, str]:
-        """Return the site's own words in Chinese by the English."""
+        """The site's own words in Chinese by the English."""
         entries = polib.pofile(str(self.locale / "site.po")).translated_entries()
         return {entry.msgid: entry.msgstr for entry in entries}
 
@@ -131,11 +134,10 @@ class Catalogs:
             for entry in polib.pofile(str(self.locale / f"{name}.po"))
             if entry.translated() and not entry.fuzzy
         }
-        words = self.words()
 
         def say(context: str, text: str) -> str:
             if context == "site":
-                return words.get(text) or text
+                return self.words.get(text) or text
             marked = re.search(r" \d+$", context) and not text.startswith("#")
             return there.get((context, text)) or STALE_NOTE * bool(marked) + text
 
@@ -370,14 +372,15 @@ def check(catalogs: Catalogs) -> list[str]:
     for path, blocks in catalogs.files(catalogs.pages()):
         entries = list(polib.pofile(str(path))) if path.is_file() else []
         there = {(entry.msgctxt or "", entry.msgid): entry for entry in entries}
+        wanted, was_executed = set(blocks), any(is_shown(name) for name, _ in blocks)
         for block in blocks:
             if block not in there or not there[block].msgstr:
                 faults.append(
                     f"{path.name}: no Chinese for {block[0]} {block[1][:60]!r}"
                 )
         for (name, text), entry in there.items():
-            unknown = is_shown(name) and not any(is_shown(block[0]) for block in blocks)
-            if (name, text) not in blocks and not unknown:
+            unknown = is_shown(name) and not was_executed
+            if (name, text) not in wanted and not unknown:
                 faults.append(f"{path.name}: there is no {name} {text[:60]!r}: update")
             elif entry.fuzzy:
                 stale += 1
@@ -430,7 +433,7 @@ def without_fences(text: str) -> tuple[list[str], str]:
 
 def literal_marks(text: str) -> list[str]:
     """Return the texts in which a mark for bold or for a link stands as it is."""
-    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    tokens = MARKDOWN.parse(text)
     parts = [child for token in tokens for child in token.children or ()]
     texts = [part.content for part in parts if part.type == "text"]
     return [text for text in texts if re.search(r"\*\*|\]\(", text)]
