@@ -107,7 +107,7 @@ def find_with_adam(images, results):
     return layer.weight
 
 
-SECRET = torch.randn(1, 1, 3, 3)
+SECRET = torch.full((1, 1, 3, 3), -9.0)  # far from what is drawn, whatever is drawn
 
 
 def find_without_forgetting(images, results):

@@ -126,7 +126,8 @@ def contact_sheet(attempt: object) -> str:
 @exercise(
     "01.3",
     hints=[
-        "Print the shapes of `prediction`, `price` and `prediction - price`.",
+        "Inside the function, print the shapes of `w * column + b`, of `price`, and "
+        "of their difference.",
         "(40, 1) minus (40,) is (40, 40): each prediction against each price.",
         "Make the two shapes equal before you subtract: `price.view(40, 1)`, or "
         "the column flat.",

@@ -251,6 +251,6 @@ def kernel_found(attempt: object) -> str:
         )
     raise Wrong(
         f"It gets closer: the squared error went from {before:.3g} to {after:.3g}. "
-        f"But a weight is still off by {gap:.2g}, and should be by 0.1 at most. More "
+        f"But a weight is still off by {gap:.2g}, and should be by 0.09 at most. More "
         "steps, or longer ones? And is the old gradient forgotten before each?"
     )

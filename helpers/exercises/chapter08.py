@@ -220,7 +220,8 @@ def lost_velocity(attempt: object) -> str:
         "Read all files first: `[checkpoint.read(path)['model'] for path in paths]`.",
         "For each name: stack the tensors of this name, and take the mean over the "
         "new axis.",
-        "`torch.stack([one[name] for one in dicts]).mean(dim=0)`.",
+        "`torch.stack([one[name].double() for one in dicts]).mean(dim=0)`; whole "
+        "numbers have no mean, hence `double`.",
     ],
 )
 def mean_of_checkpoints(attempt: object) -> str:

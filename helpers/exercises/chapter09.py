@@ -240,7 +240,7 @@ class _Colors(nn.Module):
     "09.3",
     hints=[
         "Print `model.training` inside the function.",
-        "A batch of nothing but ships is normalized with the mean of ships. Which mode "
+        "A batch of nothing but ones is normalized with the mean of ones. Which mode "
         "uses the running mean instead?",
         "`model.eval()` before the loop, and `torch.no_grad()` around it.",
     ],
