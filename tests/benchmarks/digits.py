@@ -469,7 +469,7 @@ def extrapolate(measured: dict[str, float], folder: Path) -> dict[str, Any]:
 WHOLE_RUNS = Part(
     measure_on_test,
     {name: asdict(recipe) for name, recipe in RECIPES.items()},
-    dict.fromkeys(RECIPES, 1) | {"fast": 10, "accurate": 3, "examples": 3},
+    dict.fromkeys(RECIPES, 1) | {"fast": 10, "accurate": 3, "examples": 2},
     summarize=summarize,
 )
 CHANGE_BY_CHANGE = Part(
