@@ -37,6 +37,8 @@ FETCHED = {
 }
 FETCHED_LINKS = {"stylesheet", "icon", "preload", "modulepreload", "manifest"}
 PHONE = {"width": 360, "height": 740}
+# On these pages together stands whatever the style sheet gives a color to.
+EVERY_KIND = {"index", "05-training", "12-mistakes", "glossary", "train", "draw", "search"}
 
 
 def name(path):
@@ -251,7 +253,7 @@ def test_page_in_a_browser(visit, address, path):
     seen.page.wait_for_function(
         "![...document.images].some((i) => i.currentSrc.endsWith('-light.svg'))"
     )
-    if english:
+    if english and path.stem in EVERY_KIND:
         assert axe_violations(seen.page, runOnly=["color-contrast"]) == []
 
     seen.page.set_viewport_size(PHONE)
