@@ -38,7 +38,7 @@ FETCHED = {
 FETCHED_LINKS = {"stylesheet", "icon", "preload", "modulepreload", "manifest"}
 PHONE = {"width": 360, "height": 740}
 # On these pages together stands whatever the style sheet gives a color to.
-EVERY_KIND = {"index", "05-training", "12-mistakes", "glossary", "train", "draw", "search"}
+EVERY_KIND = {"index", "05-training", "12-mistakes", "glossary", "train", "draw"}
 
 
 def name(path):
