@@ -355,6 +355,8 @@ def test_every_exercise_has_two_hints_or_more(name):
 def test_solutions_are_found_in_the_chapters(name):
     answer = solution(name)
     assert f'assert check("{name}", ' in answer
+    assert "%%solution" not in answer
+    assert "# Seen" not in answer
     assert repr(answer) == str(answer)
     assert answer._repr_markdown_().startswith("```python\n")
     compile(answer, name, "exec")

@@ -216,9 +216,8 @@ def is_prose(block: str) -> bool:
 
 def rewrite_results(cell: nbformat.NotebookNode, say: Say) -> None:
     """Rewrite what explorers and solutions show."""
-    first = cell.source.partition("\n")[0]
-    solved = re.match(r"%%solution \S+ ?(.*)", first)
-    alternative = solved and solved[1].strip() and say(f"{cell.id} alt", solved[1])
+    solved = re.match(r"%%solution \S+\n# Seen: (.*)", cell.source)
+    alternative = solved and say(f"{cell.id} alt", solved[1])
     for output in cell.get("outputs", ()):
         text = "".join(output.get("data", {}).get("text/html", ""))
         if '<details class="solution">' in text:
@@ -226,7 +225,7 @@ def rewrite_results(cell: nbformat.NotebookNode, say: Say) -> None:
                 "(?<=<summary>).*?(?=</summary>)", lambda m: say("site", m[0]), text
             )
             if alternative:
-                alt = html.escape(solved[1].strip())
+                alt = html.escape(solved[1])
                 text = text.replace(f'alt="{alt}"', f'alt="{html.escape(alternative)}"')
         elif '<form class="explorer"' in text:
             # A frame that is text was printed by the code.

@@ -1,6 +1,7 @@
 """Solutions, found where they are written: in the chapters' notebooks."""
 
 import json
+import re
 from pathlib import Path
 
 from helpers.exercises._registry import find
@@ -46,10 +47,10 @@ def solution(exercise: str) -> Solution:
 
 
 def _solution_cells(path: Path, name: str) -> list[str]:
-    """Return the sources of one exercise's solution cells, without the magic."""
+    """Return one exercise's solution cells, without the magic and what is seen."""
     found = []
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         magic, _, code = "".join(cell["source"]).partition("\n")
         if cell["cell_type"] == "code" and magic.split()[:2] == ["%%solution", name]:
-            found.append(code)
+            found.append(re.sub(r"\A# Seen: .*\n", "", code))
     return found
