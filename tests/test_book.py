@@ -105,11 +105,15 @@ def test_figures_have_alt_text_and_caption(path):
     for cell in read_cells(path, "code"):
         if cell["source"].startswith("%%solution"):
             continue
-        shows = cell["source"].rstrip().endswith("plt.show()")
+        before, shows, after = cell["source"].partition("plt.show()")
+        lines = after.strip().splitlines()
+        shows = shows and all(line.startswith("assert ") for line in lines)
         myst = cell["metadata"].get("mystnb", {})
         if re.search(DRAWS, cell["source"]) and "def " not in cell["source"]:
             assert shows, f"{cell['id']} draws, but does not end with plt.show()"
         if shows:
+            early = re.search(r"^ *assert ", before, flags=re.M)
+            assert not early, f"{cell['id']}: a reader who changes things sees nothing"
             alt = myst.get("image", {}).get("alt", "")
             assert len(alt) >= 30, f"{cell['id']}: what is there to see?"
             assert myst.get("figure", {}).get("caption"), f"{cell['id']}: no caption"
