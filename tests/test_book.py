@@ -181,6 +181,15 @@ def test_solutions_stay_closed(path):
             assert len(seen) >= 30, f"{cell['id']}: # Seen: what? in line 2"
 
 
+@every_notebook
+def test_what_the_site_folds_is_folded_everywhere(path):
+    """JupyterLab and Colab do not know the tag `hide-input`."""
+    for cell in read_cells(path, "code"):
+        if "hide-input" in cell["metadata"].get("tags", ()):
+            assert cell["metadata"]["jupyter"] == {"source_hidden": True}, cell["id"]
+            assert cell["metadata"]["cellView"] == "form", cell["id"]
+
+
 def names_bound(source):
     """Return the names that a cell's own lines give a value to."""
     bound = set()
