@@ -37,6 +37,14 @@ def missing(what: str) -> None:
     pytest.skip(f"needs {what}")
 
 
+def built(name: str) -> Path:
+    """Return a file of the built site, without which the test that asks is skipped."""
+    path = SITE / name
+    if not path.is_file():
+        missing(f"{path}: jupyter-book build .")
+    return path
+
+
 @contextmanager
 def chromium() -> Iterator:
     """Start the system's browser."""
