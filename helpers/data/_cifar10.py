@@ -125,7 +125,7 @@ def cifar10(
             transform,
             is_stand_in=True,
         )
-    pixels, targets, source = _read(Path(chosen).expanduser(), split)
+    pixels, targets, source = _read(Path(os.path.expanduser(chosen)), split)
     return Photographs(pixels, targets, CLASSES, source, transform)
 
 

@@ -29,6 +29,7 @@ from helpers.evaluation import (
     evaluate,
     predict,
 )
+from helpers.files import print_anything
 from helpers.training import train_one_epoch
 
 
@@ -314,6 +315,7 @@ def write_record(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
+    print_anything()
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("tutorials", nargs="*", metavar="TUTORIAL", help="000 … 004")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -321,13 +323,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=records.FOLDER, help="folder of the files"
     )
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        default=data.cache_folder() / "reproduce",
-        help="folder of the checkpoints",
-    )
+    parser.add_argument("--runs", type=Path, help="folder of the checkpoints")
     options = parser.parse_args(arguments)
+    try:
+        options.runs = options.runs or data.cache_folder() / "reproduce"
+    except data.DataError as error:
+        parser.error(str(error))
     names = options.tutorials or list(RECIPES)
     for name in names:
         if name not in RECIPES:

@@ -30,6 +30,7 @@ from writing import Part, measure_part
 
 from helpers import records
 from helpers.device import choose_device
+from helpers.files import print_anything
 
 PARTS = {
     "digits": digits.WHOLE_RUNS,
@@ -46,6 +47,7 @@ def parse(
     description: str, parts: dict[str, Part], arguments: list[str] | None
 ) -> argparse.Namespace:
     """Return the options that this program shares with gpu.py."""
+    print_anything()
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
