@@ -26,7 +26,7 @@ def tensors():
 
 @pytest.fixture
 def tiny(monkeypatch):
-    recipe = reproduce.Recipe(
+    recipe = reproduce.Tutorial(
         title="tiny",
         model="dropout",
         batch_size=64,

@@ -62,7 +62,7 @@ class Sizes:
     copied: int = 5_000  # photographs that travel together
     calls: int = 20  # in a row, for one time
     modes: tuple[str | None, ...] = (None, "default", "reduce-overhead")
-    recipe: photographs.Recipe = photographs.WIDE
+    recipe: photographs.PhotoRecipe = photographs.WIDE
 
 
 # To try it out. Compiling is left out: it takes long.
@@ -490,7 +490,7 @@ def make_parts(sizes: Sizes) -> dict[str, Part]:
     }
 
 
-def photographs_part(wide: photographs.Recipe) -> Part:
+def photographs_part(wide: photographs.PhotoRecipe) -> Part:
     """Return the part that trains by the recipes that a GPU can afford."""
 
     def measure(

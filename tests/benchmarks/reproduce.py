@@ -34,7 +34,7 @@ from helpers.training import train_one_epoch
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Tutorial:
     """What a tutorial does, as far as it bears on the result."""
 
     title: str
@@ -54,7 +54,7 @@ class Recipe:
 
 # The claims are the tutorials' own figures, accuracies in percent.
 RECIPES = {
-    "000": Recipe(
+    "000": Tutorial(
         title="MNIST, two padded convolutions",
         model="padded",
         batch_size=128,
@@ -74,7 +74,7 @@ RECIPES = {
             ],
         },
     ),
-    "001": Recipe(
+    "001": Tutorial(
         title="MNIST, the small dropout network",
         model="dropout",
         batch_size=64,
@@ -85,7 +85,7 @@ RECIPES = {
         log_every=10,
         claim={"test_accuracy_after_3_epochs": 97.0},
     ),
-    "002": Recipe(
+    "002": Tutorial(
         title="MNIST, a wide linear layer",
         model="wide-head",
         batch_size=16,
@@ -99,7 +99,7 @@ RECIPES = {
             ]
         },
     ),
-    "003": Recipe(
+    "003": Tutorial(
         title="CIFAR-10, photographs",
         model="photo",
         batch_size=4,
@@ -121,7 +121,7 @@ RECIPES = {
             ],
         },
     ),
-    "004": Recipe(
+    "004": Tutorial(
         title="MNIST, a softmax too many",
         model="small-padded",
         batch_size=100,
@@ -134,7 +134,7 @@ RECIPES = {
         softmax=True,
         claim={"test_accuracy": 97.53},
     ),
-    "004-without-softmax": Recipe(
+    "004-without-softmax": Tutorial(
         title="MNIST, tutorial 004 with its softmax taken out",
         model="small-padded",
         batch_size=100,
@@ -151,7 +151,7 @@ RECIPES = {
 Batch = TypeVar("Batch")
 
 
-def load_data(recipe: Recipe) -> tuple[TensorDataset, TensorDataset, str]:
+def load_data(recipe: Tutorial) -> tuple[TensorDataset, TensorDataset, str]:
     """Return training and test tensors, and where the images came from."""
     train: Dataset[object]
     test: Dataset[object]
@@ -168,7 +168,7 @@ def load_data(recipe: Recipe) -> tuple[TensorDataset, TensorDataset, str]:
 
 
 def build(
-    recipe: Recipe, seed: int, device: torch.device
+    recipe: Tutorial, seed: int, device: torch.device
 ) -> tuple[nn.Module, Optimizer]:
     """Return the seeded network and its optimizer."""
     torch.manual_seed(seed)
@@ -274,7 +274,7 @@ def means_of_runs(losses: list[float], epoch: int, run: int) -> list[float]:
 
 
 def class_accuracies(
-    model: nn.Module, test: TensorDataset, recipe: Recipe, device: torch.device
+    model: nn.Module, test: TensorDataset, recipe: Tutorial, device: torch.device
 ) -> tuple[list[float], list[float]]:
     """Return test accuracies per class: of all, and of each batch's first ten.
 
