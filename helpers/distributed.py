@@ -33,7 +33,7 @@ def device_of_process(name: str | None = None) -> torch.device:
     ----------
     name : str, optional
         As for `helpers.device.choose_device`; for several processes "cpu" or
-        "cuda". Without one, NVIDIA GPUs if there is one a process, else the CPU.
+        "cuda". Without one, NVIDIA GPUs if there is one for each process, else the CPU.
 
     Raises
     ------

@@ -101,9 +101,9 @@ def show_images(
     images : Tensor or sequence of Tensor
         (n, channels, height, width), in [0, 1].
     titles : sequence, optional
-        One title an image; anything that prints.
+        One title for each image; anything that prints.
     columns : int
-        Images a row.
+        Images per row.
     title : str
         Written above all of them.
 
@@ -228,7 +228,7 @@ def plot_confusion_matrix(matrix: Tensor, names: Sequence[object]) -> Axes:
 def plot_probabilities(
     probabilities: Tensor, names: Sequence[object], ax: Axes | None = None
 ) -> Axes:
-    """Draw one bar a class.
+    """Draw one bar for each class.
 
     Parameters
     ----------

@@ -347,10 +347,11 @@ def make_parser() -> argparse.ArgumentParser:
     part = _number(float, lambda x: 0 <= x < 1, "a number from 0 to below 1")
     usual = Recipe()
     rates = ", ".join(f"{lr} for {name}" for name, lr in LEARNING_RATES.items())
+    per_step = f"digits per step, in each process ({usual.batch_size})"
     readers: list[tuple[str, Callable[[str], Any], str, str]] = [
         ("model", _model, "NAME", f"{', '.join(DIGIT_MODELS)} ({usual.model})"),
         ("epochs", whole, "N", f"go through the digits N times ({usual.epochs})"),
-        ("batch-size", whole, "N", f"digits a step and process ({usual.batch_size})"),
+        ("batch-size", whole, "N", per_step),
         ("optimizer", _optimizer, "NAME", f"sgd or adam ({usual.optimizer})"),
         ("lr", rate, "RATE", f"the learning rate ({rates})"),
         ("momentum", part, "M", f"the momentum of sgd ({usual.momentum})"),

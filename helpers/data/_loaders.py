@@ -126,7 +126,7 @@ def to_tensors(
     dataset : Dataset
         A torchvision dataset such as MNIST, or a Subset of one.
     mean, std : float or tuple of float
-        One value, or one a channel.
+        One value, or one for each channel.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def unnormalize(
     images : Tensor
         float of shape (..., channels, height, width).
     mean, std : float or tuple of float
-        What the images were normalized with: one value, or one a channel.
+        What the images were normalized with: one value, or one for each channel.
     """
     shift = torch.as_tensor(mean, dtype=images.dtype, device=images.device)
     scale = torch.as_tensor(std, dtype=images.dtype, device=images.device)
@@ -180,7 +180,7 @@ def batches(
     dataset : TensorDataset
         As returned by `to_tensors`.
     batch_size : int
-        Examples a batch; the last batch may be smaller.
+        Examples per batch; the last batch may be smaller.
     shuffle : bool
         Draw a new order in each epoch.
     generator : torch.Generator, optional
@@ -209,12 +209,12 @@ def mnist_loaders(
     Parameters
     ----------
     batch_size : int
-        Examples a training batch.
+        Examples per training batch.
     seed : int
         Fixes the order of the training digits. The split into training and
         validation digits is always the same.
     eval_batch_size : int
-        Examples a validation or test batch.
+        Examples per validation or test batch.
     """
     train, validation = split_train_validation(mnist("train"))
     generator = torch.Generator().manual_seed(seed)

@@ -321,7 +321,7 @@ def run(
     Returns
     -------
     dict
-        ``seed`` and ``epochs``, a row each: ``seconds`` and ``cpu_seconds`` of
+        ``seed`` and ``epochs``, a row for each: ``seconds`` and ``cpu_seconds`` of
         training so far, and ``accuracy`` on the held-out digits.
     """
     if recipe.batches == "of bytes":

@@ -199,14 +199,14 @@ def run(
     device : torch.device
         Where to train.
     folder : Path
-        Where the checkpoint of this run is kept, one an epoch.
+        Where the checkpoint of this run is kept, one per epoch.
     tensors : pair of TensorDataset
         Training and test data from `load_data`.
 
     Returns
     -------
     dict
-        ``seed``; ``epochs``, a row each with ``test_accuracy`` and ``test_loss``
+        ``seed``; ``epochs``, a row for each with ``test_accuracy`` and ``test_loss``
         (after the epoch, in evaluation mode), and ``training_set_accuracy``
         after the last one, or after each where the tutorial reports it;
         ``loss_log``, mean loss of every ``log_every`` batches; ``per_class``,

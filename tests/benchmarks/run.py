@@ -52,9 +52,9 @@ def parse(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
-    parser.add_argument("--seeds", type=int, help="at most so many a recipe")
+    parser.add_argument("--seeds", type=int, help="at most so many per recipe")
     parser.add_argument("--limit", type=int, help="examples of each set, to try it out")
-    parser.add_argument("--threads", type=int, help="of PyTorch; else one a core")
+    parser.add_argument("--threads", type=int, help="of PyTorch; else one per core")
     parser.add_argument("--device", help="cpu, cuda, mps; chosen if left out")
     parser.add_argument("--again", action="store_true", help="measure once more")
     parser.add_argument("--note", default="", help="on the machine, for the record")
