@@ -517,17 +517,17 @@ def _build(
         _seed_everything((recipe.seed + distributed.rank()) % 2**63)
     digits, validation = recipe.digits()
     order = torch.Generator().manual_seed(recipe.seed)
-    loader, sampler = data.batches(digits, recipe.batch_size, True, order), None
-    if recipe.processes > 1:
-        loader, sampler = distributed.shared_batches(
-            digits, recipe.batch_size, recipe.seed, order
+    sampler: DistributedSampler[Any] | None = None
+    if recipe.processes > 1:  # it deals the digits out
+        sampler = DistributedSampler(
+            digits, distributed.size(), distributed.rank(), seed=recipe.seed
         )
     return Run(
         recipe=recipe,
         state=TrainingState(model, recipe.make_optimizer(model), order),
         model=model,
         device=device,
-        train_loader=loader,
+        train_loader=data.batches(digits, recipe.batch_size, True, order, sampler),
         sampler=sampler,
         validation_loader=data.batches(validation, 1_000),
         folder=folder,

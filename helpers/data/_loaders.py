@@ -166,7 +166,7 @@ def batches(
     batch_size: int,
     shuffle: bool = False,
     generator: torch.Generator | None = None,
-    drop_last: bool = False,
+    sampler: Sampler[int] | None = None,
 ) -> TensorLoader:
     """Return a loader that cuts each batch from the tensors in one step.
 
@@ -185,17 +185,16 @@ def batches(
         Draw a new order in each epoch.
     generator : torch.Generator, optional
         The source of that order.
-    drop_last : bool
-        Leave out a smaller last batch.
+    sampler : Sampler of int, optional
+        What draws the indices, in place of `shuffle`: one process's share of them.
     """
-    sampler: Sampler[int]
-    if shuffle:
+    if sampler is None and shuffle:
         sampler = RandomSampler(dataset, generator=generator)
-    else:
+    elif sampler is None:
         sampler = SequentialSampler(dataset)
     return DataLoader(
         dataset,
-        sampler=BatchSampler(sampler, batch_size, drop_last),
+        sampler=BatchSampler(sampler, batch_size, drop_last=False),
         batch_size=None,
         generator=generator,
     )
