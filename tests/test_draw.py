@@ -16,7 +16,7 @@ import torch
 from book_files import ROOT
 from browser import SITE, axe_violations, built, latin_words
 
-from helpers import data, training
+from helpers import data, pretrained
 from helpers.models import DropoutNet
 from helpers.pretrained import trained_model
 from helpers.training import fit
@@ -112,8 +112,9 @@ def test_earlier_states_are_on_the_way_of_the_trained_network(monkeypatch):
         with contextlib.suppress(StopIteration):
             fit(*arguments[:-1], keep)
 
-    monkeypatch.setattr(training, "fit", fit_some)
-    states = booksite_draw.earlier_states("dropout")
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrained, "fit", fit_some)
+        states = booksite_draw.earlier_states("dropout")
     assert list(states) == ["0", "30"]
     _, history = trained_model("dropout")
     expected = [row["loss"] for row in history["steps"][:30]]
