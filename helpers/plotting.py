@@ -135,9 +135,7 @@ def show_images(
     return figure
 
 
-def plot_history(
-    history: History, early: Sequence[dict[str, Any]] = (), title: str = ""
-) -> Figure:
+def plot_history(history: History, early: Sequence[dict[str, Any]] = ()) -> Figure:
     """Draw loss and accuracy against the number of training examples seen.
 
     Parameters
@@ -147,8 +145,6 @@ def plot_history(
     early : sequence of dict
         More validation figures, measured inside the epochs: ``{"examples",
         "validation_loss", "validation_accuracy"}``.
-    title : str
-        Written above both.
     """
     figure, (loss_ax, accuracy_ax) = plt.subplots(2, 1, figsize=(5.6, 5.6), sharex=True)
     steps, epochs = history["steps"], history["epochs"]
@@ -174,8 +170,6 @@ def plot_history(
     accuracy_ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:.0f}k" if x else "0")
     for ax in (loss_ax, accuracy_ax):
         ax.legend()
-    if title:
-        figure.suptitle(title)
     return figure
 
 
