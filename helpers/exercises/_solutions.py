@@ -5,20 +5,18 @@ import re
 from pathlib import Path
 
 from helpers.exercises._registry import find
+from helpers.exercises._result import Shown
 
 BOOK = Path(__file__).parents[2] / "book"  # there in a checkout
 
 
-class Solution(str):
+class Solution(Shown):
     """The source of a solution, or where it is to be found.
 
     A notebook shows it as highlighted code.
     """
 
     found = False
-
-    def __repr__(self) -> str:
-        return str(self)
 
     def _repr_markdown_(self) -> str:
         return f"```python\n{self}\n```" if self.found else str(self)
