@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 from filelock import FileLock
 
-WHEN = (1980, 1, 1, 0, 0, 0)  # of all files in a zip; none can hold an earlier date
+# Every file in a zip gets this date, the earliest that a zip can hold.
+WHEN = (1980, 1, 1, 0, 0, 0)
 # What a system answers whose folder, often one on a network, knows no locks.
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 

@@ -113,7 +113,7 @@ def _check_whole(path: str | Path, file: io.BytesIO) -> None:
     except Exception as error:  # a damaged directory leads zipfile anywhere
         if not start:
             raise _damaged(path, "it is empty") from error
-        if not start.strip(b"\0"):  # as after a power cut
+        if not start.strip(b"\0"):  # a power cut can leave them
             raise _damaged(path, "it begins with zeros") from error
         if start.startswith(b"PK"):
             raise _damaged(path, f"its directory is wrong ({error})") from error
