@@ -67,7 +67,7 @@ def time_calls(
     Returns
     -------
     list of float
-        Seconds a call, `repeats` of them. Quote the median.
+        Seconds per call, `repeats` of them. Quote the median.
     """
     for _ in range(warmup):
         function()

@@ -5,13 +5,11 @@ program that it did not start is the first of one.
 """
 
 import os
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
 
 from helpers.device import choose_device
 
@@ -32,8 +30,9 @@ def device_of_process(name: str | None = None) -> torch.device:
     Parameters
     ----------
     name : str, optional
-        As for `helpers.device.choose_device`; for several processes "cpu" or
-        "cuda". Without one, NVIDIA GPUs if there is one a process, else the CPU.
+        As for `helpers.device.choose_device`; for several processes "cpu", or the
+        GPUs' type, such as "cuda" or "xpu". Without one, GPUs if there is one for
+        each process, else the CPU.
 
     Raises
     ------
@@ -42,24 +41,36 @@ def device_of_process(name: str | None = None) -> torch.device:
     """
     if size() == 1:
         return choose_device(name)
-    if name not in (None, "cpu", "cuda"):
+    kind, count = _gpus()
+    if name not in (None, "cpu", kind):
         raise ValueError(
             f"device {name!r} cannot be shared by several processes: each takes "
-            f'a GPU of its own with "cuda", or computes on the "cpu"'
+            f'a GPU of its own with "{kind}", or computes on the "cpu"'
         )
-    enough = torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"])
+    enough = count >= int(os.environ["LOCAL_WORLD_SIZE"])
     if name == "cpu" or (name is None and not enough):
         return torch.device("cpu")
-    device = choose_device(f"cuda:{os.environ['LOCAL_RANK']}")
-    torch.cuda.set_device(device)
+    device = choose_device(f"{kind}:{os.environ['LOCAL_RANK']}")
+    torch.accelerator.set_device_index(device.index)
     return device
+
+
+def _gpus() -> tuple[str, int]:
+    """Return the type of the GPUs here, and how many processes can have their own."""
+    if torch.accelerator.is_available():
+        accelerator = torch.accelerator.current_accelerator()
+        # A Mac has one GPU: there, several processes compute on the processor.
+        if accelerator is not None and accelerator.type != "mps":
+            return accelerator.type, torch.accelerator.device_count()
+    return "cuda", 0
 
 
 def join(model: nn.Module, device: torch.device) -> nn.Module:
     """Meet the other processes; return the model that learns together with theirs."""
-    on_gpu = device.type == "cuda"
-    # Gradients on GPUs travel by NCCL; what lies on the CPU, by gloo.
-    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+    on_gpu, backend = device.type != "cpu", "gloo"
+    if on_gpu:  # gradients travel by the GPUs' own, such as NCCL
+        theirs = dist.get_default_backend_for_device(device)
+        backend = f"cpu:gloo,{device.type}:{theirs}"
     # The processes leave their addresses for each other in a store of torchrun's,
     # which lives on when it starts them again (seen with PyTorch 2.14): without a
     # prefix they would call at addresses where nobody is any more.
@@ -74,19 +85,3 @@ def leave() -> None:
     """Part from the other processes, if there are any."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-
-
-def shared_batches(
-    dataset: TensorDataset, batch_size: int, seed: int, generator: torch.Generator
-) -> tuple[DataLoader[tuple[Tensor, ...]], DistributedSampler[Any]]:
-    """Return a loader of this process's share, and the sampler that draws it.
-
-    As `helpers.data.batches`, the loader cuts each batch from the tensors at once.
-    The sampler's ``set_epoch`` must be called before each epoch.
-    """
-    sampler: DistributedSampler[Any] = DistributedSampler(
-        dataset, size(), rank(), seed=seed
-    )
-    batches = BatchSampler(sampler, batch_size, drop_last=False)
-    loader = DataLoader(dataset, sampler=batches, batch_size=None, generator=generator)
-    return loader, sampler

@@ -33,7 +33,7 @@ def evaluate(
     Returns
     -------
     (float, float)
-        Mean loss an example, and the share of right answers in [0, 1].
+        Mean loss per example, and the share of right answers in [0, 1].
 
     Raises
     ------

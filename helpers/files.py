@@ -1,16 +1,19 @@
-"""Files that are whole or not there at all, locks, and output that never fails."""
+"""Files written whole or not at all, zips, locks, and output that never fails."""
 
 import contextlib
 import errno
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from filelock import FileLock
 
+# Every file in a zip gets this date, the earliest that a zip can hold.
+WHEN = (1980, 1, 1, 0, 0, 0)
 # What a system answers whose folder, often one on a network, knows no locks.
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
@@ -51,6 +54,32 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def write_zip(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write a zip: of the same files the same, byte for byte.
+
+    Parameters
+    ----------
+    path : Path
+        Holds the whole zip afterwards, or what it held before, as with `replacing`.
+    files : iterable of (str, bytes)
+        Names, with the folders before them, and contents.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, content in files:
+            entry = zipfile.ZipInfo(name, WHEN)
+            entry.external_attr = 0o644 << 16
+            is_packed = name.endswith(".gz")
+            entry.compress_type = (
+                zipfile.ZIP_STORED if is_packed else zipfile.ZIP_DEFLATED
+            )
+            archive.writestr(entry, content)
 
 
 @contextlib.contextmanager

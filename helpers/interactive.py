@@ -40,7 +40,7 @@ NO_MODEL = (
     ".jp-OutputArea-output.jupyter-widgets:not(:has(*)) {{ display: none; }}"
 )
 
-Values: TypeAlias = tuple[Any, ...]  # one a control
+Values: TypeAlias = tuple[Any, ...]  # one for each control
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Explorer:
         return list(itertools.product(*(control.values for control in self.controls)))
 
     def setting(self, values: Iterable[Any]) -> dict[str, Any]:
-        """Return values, one a control in order, by the controls' names."""
+        """Return values, one for each control in order, by the controls' names."""
         names = [control.name for control in self.controls]
         return dict(zip(names, values, strict=True))
 

@@ -1,6 +1,6 @@
 """The networks of the book.
 
-Every network returns logits: one raw score a class, of shape (batch, 10). The
+Every network returns logits: one raw score per class, of shape (batch, 10). The
 loss function applies softmax itself (chapter 4).
 """
 

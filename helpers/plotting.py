@@ -101,9 +101,9 @@ def show_images(
     images : Tensor or sequence of Tensor
         (n, channels, height, width), in [0, 1].
     titles : sequence, optional
-        One title an image; anything that prints.
+        One title for each image; anything that prints.
     columns : int
-        Images a row.
+        Images per row.
     title : str
         Written above all of them.
 
@@ -135,9 +135,7 @@ def show_images(
     return figure
 
 
-def plot_history(
-    history: History, early: Sequence[dict[str, Any]] = (), title: str = ""
-) -> Figure:
+def plot_history(history: History, early: Sequence[dict[str, Any]] = ()) -> Figure:
     """Draw loss and accuracy against the number of training examples seen.
 
     Parameters
@@ -147,8 +145,6 @@ def plot_history(
     early : sequence of dict
         More validation figures, measured inside the epochs: ``{"examples",
         "validation_loss", "validation_accuracy"}``.
-    title : str
-        Written above both.
     """
     figure, (loss_ax, accuracy_ax) = plt.subplots(2, 1, figsize=(5.6, 5.6), sharex=True)
     steps, epochs = history["steps"], history["epochs"]
@@ -174,8 +170,6 @@ def plot_history(
     accuracy_ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:.0f}k" if x else "0")
     for ax in (loss_ax, accuracy_ax):
         ax.legend()
-    if title:
-        figure.suptitle(title)
     return figure
 
 
@@ -228,7 +222,7 @@ def plot_confusion_matrix(matrix: Tensor, names: Sequence[object]) -> Axes:
 def plot_probabilities(
     probabilities: Tensor, names: Sequence[object], ax: Axes | None = None
 ) -> Axes:
-    """Draw one bar a class.
+    """Draw one bar for each class.
 
     Parameters
     ----------

@@ -3,7 +3,9 @@
 import contextlib
 import hashlib
 import inspect
+import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -68,7 +70,7 @@ def trained_model(name: str = "dropout") -> tuple[nn.Module, History]:
             # Another process may have trained it while this one waited.
             found = _load(path, RECIPES[name])
             if found is None:
-                found = _train(name)
+                found = train(name)
                 for left_over in path.parent.glob(f"{path.name}.*.partial"):
                     left_over.unlink(missing_ok=True)
                 content = {"model": found[0].state_dict(), "history": found[1]}
@@ -78,9 +80,33 @@ def trained_model(name: str = "dropout") -> tuple[nn.Module, History]:
     return found
 
 
-def _train(name: str) -> tuple[nn.Module, History]:
-    """Train as chapters 5 and 7 do. This function's text is part of the cache key."""
+def train(
+    name: str,
+    epochs: int | None = None,
+    watch: Callable[[nn.Module, int], None] = lambda model, step: None,
+) -> tuple[nn.Module, History]:
+    """Train as chapters 5 and 7 do, and keep nothing.
+
+    This function's text is part of the cache key.
+
+    Parameters
+    ----------
+    name : str
+        A key of `RECIPES`.
+    epochs : int, optional
+        How many there are to be, in place of the recipe's.
+    watch : callable
+        Takes the network and how many steps it has taken: before the first of
+        them, and after each.
+
+    Returns
+    -------
+    (nn.Module, dict)
+        As `trained_model`.
+    """
     recipe = RECIPES[name]
+    if epochs is not None:
+        recipe = replace(recipe, epochs=epochs)
     train_set, validation_set = recipe.digits()
     order = torch.Generator().manual_seed(recipe.seed)
     plain = data.batches(train_set, recipe.batch_size, shuffle=True, generator=order)
@@ -102,11 +128,15 @@ def _train(name: str) -> tuple[nn.Module, History]:
                     layer.p = 0
             schedule = LinearLR(optimizer, 1, end_factor=0, total_iters=steps)
 
+        step = itertools.count(1)
+
         def after_step(*_: object) -> None:
             bar.update()
             if schedule is not None:
                 schedule.step()
+            watch(model, next(step))
 
+        watch(model, 0)
         history = fit(
             model,
             loader,
@@ -147,7 +177,7 @@ def _cache_key(name: str) -> str:
     if name in GOES_ON:
         first, change = GOES_ON[name]
         digest.update(f"{change.__name__} {_cache_key(first)}".encode())
-    digest.update(inspect.getsource(_train).encode())
+    digest.update(inspect.getsource(train).encode())
     for module in (data, models, training, evaluation, recipe):
         source = Path(inspect.getfile(module))
         files = source.parent.glob("*.py") if module is data else [source]

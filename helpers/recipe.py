@@ -24,7 +24,7 @@ class Recipe:
     model : str
         One of `DIGIT_MODELS`.
     epochs, batch_size : int
-        Times through the training digits, and digits a step (in each process).
+        Times through the training digits, and digits per step (in each process).
     optimizer : {"sgd", "adam"}
         With learning rate `lr`; `momentum` belongs to "sgd".
     seed : int

@@ -22,6 +22,7 @@ from helpers.files import replacing
 # numpy.float64 is a subclass of float, and is refused on loading.
 PLAIN_TYPES = {bool, int, float, str, bytes, type(None), Tensor, nn.Parameter}
 DICT_TYPES = {dict, OrderedDict, Counter}
+ANOTHER = "Load another file, or the checkpoint before it (fallback=True)."
 
 
 class CheckpointError(RuntimeError):
@@ -77,7 +78,9 @@ def read(path: str | Path) -> dict[str, Any]:
         file = io.BytesIO(Path(path).read_bytes())
     except OSError as error:
         reason = error.strerror or error
-        raise CheckpointError(f"cannot read the checkpoint {path}: {reason}") from error
+        raise CheckpointError(
+            f"cannot read the checkpoint {path}: {reason}. {ANOTHER}"
+        ) from error
     _check_whole(path, file)
     try:
         # To the CPU first, wherever it was saved: that machine's GPU may not
@@ -94,7 +97,9 @@ def read(path: str | Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         kind = type(content).__name__
-        raise CheckpointError(f"{path} is no checkpoint: it holds a {kind}, no dict.")
+        raise CheckpointError(
+            f"{path} is no checkpoint: it holds a {kind}, no dict. {ANOTHER}"
+        )
     return content
 
 
@@ -106,17 +111,19 @@ def _check_whole(path: str | Path, file: io.BytesIO) -> None:
             broken = archive.testzip()
             records = {one.filename: one.external_attr for one in archive.infolist()}
     except Exception as error:  # a damaged directory leads zipfile anywhere
-        if not start or start.startswith(b"PK"):
-            reason = f"its directory is wrong ({error})" if start else "it is empty"
-            raise _damaged(path, reason) from error
-        reason = f"it begins with {start!r}"
+        if not start:
+            raise _damaged(path, "it is empty") from error
+        if not start.strip(b"\0"):  # a power cut can leave them
+            raise _damaged(path, "it begins with zeros") from error
+        if start.startswith(b"PK"):
+            raise _damaged(path, f"its directory is wrong ({error})") from error
+        reason, remedy = f"it begins with {start!r}", ANOTHER
         if start.startswith(b"\x80"):
             reason = "it looks like a pickle, and to load one can run any program"
         elif start == b"pytorch-by-hand":
-            reason = (
-                "an older version of this book wrote it; use that one, or train anew"
-            )
-        raise CheckpointError(f"{path} is no checkpoint: {reason}.") from error
+            reason = "an older version of this book wrote it"
+            remedy = "Use that one, or train anew."
+        raise CheckpointError(f"{path} is no checkpoint: {reason}. {remedy}") from error
     if broken is not None:
         raise _damaged(path, f"its record {broken} does not match its checksum")
     # PyTorch takes a record that is marked as a folder for an empty one.
@@ -124,7 +131,9 @@ def _check_whole(path: str | Path, file: io.BytesIO) -> None:
         raise _damaged(path, "its directory is wrong")
     if not any(name.endswith("/data.pkl") for name in records):
         listed = ", ".join([*records][:3])
-        raise CheckpointError(f"{path} is no checkpoint, but a zip of {listed}, ...")
+        raise CheckpointError(
+            f"{path} is no checkpoint, but a zip of {listed}, ... {ANOTHER}"
+        )
     file.seek(0)
 
 

@@ -347,10 +347,11 @@ def make_parser() -> argparse.ArgumentParser:
     part = _number(float, lambda x: 0 <= x < 1, "a number from 0 to below 1")
     usual = Recipe()
     rates = ", ".join(f"{lr} for {name}" for name, lr in LEARNING_RATES.items())
+    per_step = f"digits per step, in each process ({usual.batch_size})"
     readers: list[tuple[str, Callable[[str], Any], str, str]] = [
         ("model", _model, "NAME", f"{', '.join(DIGIT_MODELS)} ({usual.model})"),
         ("epochs", whole, "N", f"go through the digits N times ({usual.epochs})"),
-        ("batch-size", whole, "N", f"digits a step and process ({usual.batch_size})"),
+        ("batch-size", whole, "N", per_step),
         ("optimizer", _optimizer, "NAME", f"sgd or adam ({usual.optimizer})"),
         ("lr", rate, "RATE", f"the learning rate ({rates})"),
         ("momentum", part, "M", f"the momentum of sgd ({usual.momentum})"),
@@ -516,17 +517,17 @@ def _build(
         _seed_everything((recipe.seed + distributed.rank()) % 2**63)
     digits, validation = recipe.digits()
     order = torch.Generator().manual_seed(recipe.seed)
-    loader, sampler = data.batches(digits, recipe.batch_size, True, order), None
-    if recipe.processes > 1:
-        loader, sampler = distributed.shared_batches(
-            digits, recipe.batch_size, recipe.seed, order
+    sampler: DistributedSampler[Any] | None = None
+    if recipe.processes > 1:  # it deals the digits out
+        sampler = DistributedSampler(
+            digits, distributed.size(), distributed.rank(), seed=recipe.seed
         )
     return Run(
         recipe=recipe,
         state=TrainingState(model, recipe.make_optimizer(model), order),
         model=model,
         device=device,
-        train_loader=loader,
+        train_loader=data.batches(digits, recipe.batch_size, True, order, sampler),
         sampler=sampler,
         validation_loader=data.batches(validation, 1_000),
         folder=folder,

@@ -98,7 +98,7 @@ def fit(
     Returns
     -------
     dict
-        ``history["steps"]`` has a row a training step, ``{"examples", "loss"}``.
+        ``history["steps"]`` has a row per training step, ``{"examples", "loss"}``.
         ``history["epochs"]`` has a row for the untrained network and one after
         each epoch: ``{"epoch", "examples", "train_loss", "train_accuracy",
         "validation_loss", "validation_accuracy"}``. ``examples`` counts the

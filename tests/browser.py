@@ -7,6 +7,7 @@ variable CI is "true": there they fail.
 import os
 import re
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,10 +19,12 @@ from pathlib import Path
 import pytest
 from book_files import ROOT
 
+sys.path.append(str(ROOT / "book" / "_ext"))
+
+from booksite_pdf import BROWSERS
+
 # The built site; `jupyter-book build .` makes it. BOOK_SITE names another folder.
 SITE = Path(os.environ.get("BOOK_SITE", ROOT / "_build" / "html")).resolve()
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 RUN_AXE = """async (options) => {
     const { violations } = await axe.run({ resultTypes: ["violations"], ...options });
@@ -35,6 +38,14 @@ def missing(what: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI needs {what}")
     pytest.skip(f"needs {what}")
+
+
+def built(name: str) -> Path:
+    """Return a file of the built site, without which the test that asks is skipped."""
+    path = SITE / name
+    if not path.is_file():
+        missing(f"{path}: jupyter-book build .")
+    return path
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from browser import SITE, chromium, missing, served, visits
+from browser import SITE, built, chromium, served, visits
 
 # Workers of pytest-xdist share the cores: torch in a worker, and in what it starts,
 # takes its part of them.
@@ -38,8 +38,7 @@ def browser():
 @pytest.fixture(scope="session")
 def address():
     """The address at which the built site is served."""
-    if not SITE.joinpath("book", "index.html").is_file():
-        missing(f"the built site in {SITE}: jupyter-book build .")
+    built("book/index.html")
     with served(SITE) as url:
         yield url
 

@@ -8,8 +8,9 @@ from helpers import data
 from helpers.data import Augmented, _augment, flip_and_crop, vary
 
 
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
+def changed_by(seed, images, padding=4):
+    torch.manual_seed(seed)
+    return flip_and_crop(images, padding)
 
 
 def all_versions(image, padding):
@@ -33,7 +34,7 @@ def test_every_version_comes_up_and_no_other():
     torch.manual_seed(0)
     image = torch.randn(3, 5, 7)
     versions = all_versions(image, padding=1)
-    changed = flip_and_crop(image.expand(2_000, -1, -1, -1), 1, seeded())
+    changed = changed_by(0, image.expand(2_000, -1, -1, -1), padding=1)
     counts = [
         sum(torch.equal(one, version) for one in changed.unbind())
         for version in versions
@@ -45,7 +46,7 @@ def test_every_version_comes_up_and_no_other():
 
 def test_images_of_a_batch_are_changed_independently():
     images = torch.arange(1.0, 9).view(8, 1, 1, 1).expand(-1, 3, 32, 32)
-    changed = flip_and_crop(images, generator=seeded())
+    changed = changed_by(0, images)
     assert changed.shape == images.shape
     for value, image in zip(range(1, 9), changed.unbind(), strict=True):
         assert set(image.unique().tolist()) <= {0.0, float(value)}
@@ -57,7 +58,7 @@ def test_no_padding_only_flips_and_leaves_the_input_alone():
     torch.manual_seed(0)
     images = torch.randn(64, 3, 4, 4)
     before = images.clone()
-    changed = flip_and_crop(images, padding=0, generator=seeded())
+    changed = changed_by(0, images, padding=0)
     assert torch.equal(images, before)
     same = (changed == images).flatten(1).all(dim=1)
     mirrored = (changed == images.flip(3)).flatten(1).all(dim=1)
@@ -67,17 +68,17 @@ def test_no_padding_only_flips_and_leaves_the_input_alone():
 
 def test_a_seed_repeats_the_changes():
     images = torch.randn(16, 3, 8, 8)
-    first = flip_and_crop(images, generator=seeded(3))
-    assert torch.equal(first, flip_and_crop(images, generator=seeded(3)))
-    assert not torch.equal(first, flip_and_crop(images, generator=seeded(4)))
+    first = changed_by(3, images)
+    assert torch.equal(first, changed_by(3, images))
+    assert not torch.equal(first, changed_by(4, images))
 
 
 def test_dtype_and_memory_format_do_not_matter():
     images = torch.randn(8, 3, 8, 8)
-    expected = flip_and_crop(images, generator=seeded())
+    expected = changed_by(0, images)
     channels_last = images.to(memory_format=torch.channels_last)
-    assert torch.equal(flip_and_crop(channels_last, generator=seeded()), expected)
-    half = flip_and_crop(images.bfloat16(), generator=seeded())
+    assert torch.equal(changed_by(0, channels_last), expected)
+    half = changed_by(0, images.bfloat16())
     assert torch.equal(half, expected.bfloat16())
 
 

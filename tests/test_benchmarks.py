@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import fast_digits
 import fast_photographs
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from book_files import ROOT, read_cells
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
+from torch.torch_version import TorchVersion
 from torch.utils.data import Subset
 from writing import median
 
@@ -398,6 +399,15 @@ def test_a_processor_is_not_recorded_as_a_gpu(tmp_path, capsys):
     assert gpu.main(["--device", "cpu", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out.count("for there is no GPU here") == len(gpu.PARTS)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_older_pytorch_scales_no_gradients_on_a_mac(monkeypatch):
+    import gpu
+
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.7.1"))
+    images = SimpleNamespace(device=torch.device("mps"))
+    with pytest.raises(LookupError, match=r"from PyTorch 2\.8 on"):
+        gpu.make_step(nn.Linear(1, 1), images, None, torch.float16)
 
 
 def test_every_part_is_tried_in_small(run, few, tmp_path, monkeypatch, capsys):

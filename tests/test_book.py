@@ -78,6 +78,7 @@ def test_cells_are_short_and_alternate_with_prose(path):
         assert in_a_row <= MAX_CODE_CELLS_IN_A_ROW, cell["id"]
         if cell["cell_type"] == "code":
             lines = "".join(cell["source"]).splitlines()
+            lines = [line for line in lines if not line.startswith("# Seen: ")]
             assert lines, f"{cell['id']} is empty"
             assert len(lines) <= MAX_LINES, cell["id"]
 
@@ -104,11 +105,15 @@ def test_figures_have_alt_text_and_caption(path):
     for cell in read_cells(path, "code"):
         if cell["source"].startswith("%%solution"):
             continue
-        shows = cell["source"].rstrip().endswith("plt.show()")
+        before, shows, after = cell["source"].partition("plt.show()")
+        lines = after.strip().splitlines()
+        shows = shows and all(line.startswith("assert ") for line in lines)
         myst = cell["metadata"].get("mystnb", {})
         if re.search(DRAWS, cell["source"]) and "def " not in cell["source"]:
             assert shows, f"{cell['id']} draws, but does not end with plt.show()"
         if shows:
+            early = re.search(r"^ *assert ", before, flags=re.M)
+            assert not early, f"{cell['id']}: a reader who changes things sees nothing"
             alt = myst.get("image", {}).get("alt", "")
             assert len(alt) >= 30, f"{cell['id']}: what is there to see?"
             assert myst.get("figure", {}).get("caption"), f"{cell['id']}: no caption"
@@ -166,12 +171,23 @@ def test_solutions_stay_closed(path):
     ]
     for cell in solutions:
         assert cell["metadata"] == SOLUTION_METADATA, cell["id"]
-        head = re.match(rf"%%solution {path.stem[:2]}\.\d+( .*)?\n", cell["source"])
+        # JupyterLab shows the first line of a folded cell, so it gives nothing away.
+        first = rf"%%solution {path.stem[:2]}\.\d+\n(?:# Seen: (.*)\n)?"
+        head = re.match(first, cell["source"])
         assert head, f"{cell['id']}: the first line is %%solution NN.M"
         if re.search(DRAWS, cell["source"]):
             assert cell["source"].endswith("plt.show()"), cell["id"]
             seen = head[1] or ""
-            assert len(seen) >= 30, f"{cell['id']}: what is there to see? in line 1"
+            assert len(seen) >= 30, f"{cell['id']}: # Seen: what? in line 2"
+
+
+@every_notebook
+def test_what_the_site_folds_is_folded_everywhere(path):
+    """JupyterLab and Colab do not know the tag `hide-input`."""
+    for cell in read_cells(path, "code"):
+        if "hide-input" in cell["metadata"].get("tags", ()):
+            assert cell["metadata"]["jupyter"] == {"source_hidden": True}, cell["id"]
+            assert cell["metadata"]["cellView"] == "form", cell["id"]
 
 
 def names_bound(source):

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import bs4
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 from book_files import CHAPTERS, ROOT, read_cells
@@ -398,7 +399,6 @@ def test_the_map_is_drawn_inside_its_frame(down):
 
 
 def test_thumbnail_shows_the_drawing_without_the_writing():
-    plt = pytest.importorskip("matplotlib.pyplot")
     figure, axes = plt.subplots(1, 2, figsize=(6, 3))
     for ax in axes:
         ax.plot([0, 1], [0, 1], label="a line")

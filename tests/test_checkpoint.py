@@ -387,6 +387,10 @@ def damaged(data: bytes) -> Iterator[bytes]:
     yield data.replace(b"\n", b"\r\n")
 
 
+# Every message ends with what to do.
+REMEDY = r"\b(Load another|Load the checkpoint before|Ask|Use|Read it)\b"
+
+
 def test_damaged_files_are_refused_or_equal(tmp_path):
     """What no checksum covers (a date, padding) may change: the values do not."""
     path, messages = tmp_path / "a.pt", []
@@ -401,6 +405,7 @@ def test_damaged_files_are_refused_or_equal(tmp_path):
             messages.append(str(error))
     assert len(messages) > 500
     assert all(str(path) in message for message in messages)
+    assert all(re.search(REMEDY, message) for message in messages)
 
 
 def test_a_flipped_bit_that_torch_loads_is_refused(tmp_path):
@@ -425,6 +430,7 @@ OLD = {"_use_new_zipfile_serialization": False}
     ("make", "message"),
     [
         (lambda data: b"", "is damaged: it is empty"),
+        (lambda data: bytes(len(data)), "is damaged: it begins with zeros"),
         (lambda data: data[:-9], "is damaged: .*directory"),
         (lambda data: pickle.dumps({}), "no checkpoint: it looks like a pickle"),
         (lambda data: saved({"a": torch.ones(1)}, **OLD), "looks like a pickle"),
@@ -447,6 +453,7 @@ def test_foreign_files_are_named(make, message, tmp_path):
     with pytest.raises(CheckpointError, match=message) as caught:
         checkpoint.load(path, small_state())
     assert str(path) in str(caught.value)
+    assert re.search(REMEDY, str(caught.value))
 
 
 def test_no_program_in_a_file_is_run(tmp_path):

@@ -1,7 +1,10 @@
 """Choosing a device and timing on it."""
 
+import ast
+
 import pytest
 import torch
+from book_files import ROOT, read_cells
 
 from helpers import device as device_helpers
 
@@ -38,3 +41,23 @@ def test_processor_is_named_where_the_system_has_no_list_of_them(monkeypatch, tm
     assert device_helpers.processor_name()
     (tmp_path / "cpuinfo").write_text("cores : 2\nmodel name : Fast 9000: turbo\n")
     assert device_helpers.processor_name() == "Fast 9000: turbo"
+
+
+@pytest.mark.parametrize(
+    ("device", "native", "chosen"),
+    [
+        ("cuda", False, torch.float16),  # such a GPU emulates bfloat16
+        ("cuda", True, torch.bfloat16),
+        ("cpu", False, torch.bfloat16),
+    ],
+)
+def test_chapter_10_computes_in_no_emulated_type(device, native, chosen, monkeypatch):
+    def is_supported(including_emulation=True):
+        return native or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
+    cells = read_cells(ROOT / "book" / "10-gpu.ipynb", "code")
+    (shown,) = [c["source"] for c in cells if "def short_type" in c["source"]]
+    function, names = ast.parse(shown).body[0], {"torch": torch}
+    exec(compile(ast.Module([function], []), "chapter 10", "exec"), names)
+    assert names["short_type"](torch.device(device)) == chosen

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from saved_runs import HERE, Command, result, run
 from saved_runs import _server as _server
 from torch import nn
@@ -152,18 +153,17 @@ def test_every_example_comes_once(monkeypatch):
     seen = []
     for rank in range(3):
         monkeypatch.setenv("RANK", str(rank))
-        generator = torch.Generator()
-        loader, sampler = distributed.shared_batches(digits, 3, 0, generator)
+        number, size = distributed.rank(), distributed.size()
+        sampler = DistributedSampler(digits, size, number, seed=0)
         sampler.set_epoch(1)
+        loader = data.batches(digits, 3, True, sampler=sampler)
         seen.append(list(chain.from_iterable(labels.tolist() for _, labels in loader)))
     assert [len(one) for one in seen] == [4, 4, 4]
     assert sorted(chain(*seen)) == list(range(12))
 
 
 def test_devices_of_several_processes(monkeypatch):
-    settings = {"RUN_ID": "test"}
-    for name, value in settings.items():
-        monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
     for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
         monkeypatch.setenv(name, "2")
     monkeypatch.setenv("RANK", "1")
@@ -172,6 +172,45 @@ def test_devices_of_several_processes(monkeypatch):
         distributed.device_of_process("cuda:0")
     if torch.cuda.device_count() < 2:
         assert distributed.device_of_process().type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "chosen"),
+    [("xpu", 2, "xpu:1"), ("xpu", 1, "cpu"), ("cuda", 3, "cuda:1"), ("mps", 2, "cpu")],
+)
+def test_a_gpu_for_each_process(kind, count, chosen, monkeypatch):
+    """As a machine with such GPUs would choose; here there are none."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "2")
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "1")
+    there, current = torch.accelerator, []
+    monkeypatch.setattr(there, "is_available", lambda: True)
+    monkeypatch.setattr(there, "current_accelerator", lambda: torch.device(kind))
+    monkeypatch.setattr(there, "device_count", lambda: count)
+    monkeypatch.setattr(there, "set_device_index", current.append)
+    monkeypatch.setattr(distributed, "choose_device", torch.device)
+    assert distributed.device_of_process() == torch.device(chosen)
+    assert current == ([] if chosen == "cpu" else [1])
+    if kind == "mps":
+        with pytest.raises(ValueError, match="cannot be shared by several processes"):
+            distributed.device_of_process("mps")
+
+
+def test_gradients_travel_as_the_gpu_s_own_do(monkeypatch):
+    joined = []
+    rendezvous = iter([(dist.HashStore(), 0, 1)])
+    monkeypatch.setattr(dist, "rendezvous", lambda _: rendezvous)
+    monkeypatch.setattr(
+        dist, "init_process_group", lambda backend, **_: joined.append(backend)
+    )
+    monkeypatch.setattr(
+        distributed, "DistributedDataParallel", lambda _, device_ids: device_ids
+    )
+    device = torch.device("xpu", 1)
+    assert distributed.join(nn.Linear(1, 1), device) == [device]
+    assert joined == ["cpu:gloo,xpu:xccl"]
 
 
 def test_one_process_that_torchrun_started_is_one_process(monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 """The Chinese edition: a little book in two languages, and what its check finds."""
 
+import io
 import json
 import os
 import re
@@ -221,6 +222,26 @@ def test_a_page_that_was_not_updated(book, page, fault):
     book.root.joinpath("book", "page.md").write_text(page, "utf-8")
     assert any(fault in found for found in zh.check(book.catalogs))
     assert zh.main("check", root=book.root) == 1
+
+
+def test_faults_are_told_in_any_encoding(book, monkeypatch):
+    monkeypatch.setattr(zh, "check", lambda catalogs: ["half-width in 这,再"])
+    output = io.TextIOWrapper(io.BytesIO(), "ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", output)
+    assert zh.main("check", root=book.root) == 1
+    assert b"half-width in \\u8fd9,\\u518d" in output.buffer.getvalue()
+
+
+def test_what_is_to_be_seen_in_a_solution_is_said_in_chinese():
+    there = {("a alt", "A <line>."): "一条“线”。", ("site", "Solution"): "解答"}
+    shown = '<details class="solution"><summary>Solution</summary><img alt="A &lt;line'
+    output = nbformat.v4.new_output(
+        "display_data", data={"text/html": f'{shown}&gt;."></details>'}
+    )
+    source = "%%solution 01.2\n# Seen: A <line>.\nplt.show()"
+    cell = nbformat.v4.new_code_cell(source, id="a", outputs=[output])
+    zh.rewrite_results(cell, lambda *block: there[block])
+    assert '<summary>解答</summary><img alt="一条“线”。">' in output.data["text/html"]
 
 
 @pytest.mark.parametrize(

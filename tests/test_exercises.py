@@ -355,6 +355,8 @@ def test_every_exercise_has_two_hints_or_more(name):
 def test_solutions_are_found_in_the_chapters(name):
     answer = solution(name)
     assert f'assert check("{name}", ' in answer
+    assert "%%solution" not in answer
+    assert "# Seen" not in answer
     assert repr(answer) == str(answer)
     assert answer._repr_markdown_().startswith("```python\n")
     compile(answer, name, "exec")
@@ -370,11 +372,3 @@ def test_solutions_that_are_not_there(there, tmp_path, monkeypatch):
     answer = solution("01.1")
     assert "your teacher has it" in answer
     assert "```" not in answer._repr_markdown_()
-
-
-def test_the_package_is_installed_with_its_parts():
-    code = "from setuptools import find_packages; print(find_packages())"
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
-    )
-    assert "helpers.exercises" in run.stdout

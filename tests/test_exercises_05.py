@@ -20,7 +20,7 @@ def stub(*arguments):
 
 def one_pass(network, digits, size, epochs=1, make=None, drop=False):
     make = make or (lambda w: torch.optim.SGD(w, lr=0.01, momentum=0.9))
-    loader = data.batches(digits, size, shuffle=True, drop_last=drop)
+    loader = torch.utils.data.DataLoader(digits, size, shuffle=True, drop_last=drop)
     optimizer = make(network.parameters())
     for _ in range(epochs):
         train_one_epoch(network, loader, F.cross_entropy, optimizer, DEVICE)

@@ -279,7 +279,7 @@ WRONG = {
     "10.1": [
         (lambda n, a, b: a + n * (b - a) / 15, "is not the fixed part"),
         (lambda n, a, b: a + (n - 1) * (b - a) / 16, "15 pictures more, not 16."),
-        (lambda n, a, b: n * a, "a step of its own"),
+        (lambda n, a, b: n * a, "once per step"),
         (lambda n, a, b: n * b / 16, "does not grow with the batch"),
         (lambda n, a, b: n * (b - a) / 15, "The fixed part is missing"),
         (lambda n, a, b: 1_000 * seconds(n, a, b), "not milliseconds"),

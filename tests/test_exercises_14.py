@@ -388,6 +388,7 @@ WRONG = {
         (slope_by_sums, "does not depend on is 0"),
         (slope_by_any_leaf, "does not depend on is 0"),
         (slope_without_end, "raises `RecursionError"),
+        (slope_without_end, "It was tried with a leaf that plays no part."),
         (slope_without_return, "Is a `return` missing?"),
         (
             lambda result, leaf: [slope(result, leaf)] * 2 or Tensor,

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Subset, SubsetRandomSampler
 from torchvision.transforms import v2
 
 from helpers import data
@@ -65,11 +65,17 @@ def test_shuffling_draws_a_new_order_each_epoch(in_memory):
     assert torch.equal(first.bincount(), second.bincount()), "each digit once"
 
 
-def test_drop_last(in_memory):
-    sizes = [len(y) for _, y in data.batches(in_memory, 3000, drop_last=True)]
-    assert sizes == [3000, 3000, 3000]
+def test_the_last_batch_is_what_is_left(in_memory):
     sizes = [len(y) for _, y in data.batches(in_memory, 3000)]
     assert sizes == [3000, 3000, 3000, 1000]
+
+
+def test_a_sampler_draws_the_indices(in_memory):
+    sampler = SubsetRandomSampler([3, 1, 4, 15], torch.Generator().manual_seed(0))
+    (_, first), (_, second) = data.batches(in_memory, 3, shuffle=True, sampler=sampler)
+    labels = in_memory.tensors[1][[3, 1, 4, 15]]
+    assert sorted([*first, *second]) == sorted(labels)
+    assert len(second) == 1
 
 
 def test_split_is_seeded_and_leaves_nothing_out():

@@ -112,14 +112,21 @@ def test_no_home_folder(tmp_path):
         "import pwd\n"
         "def unknown(uid): raise KeyError(uid)\n"
         "pwd.getpwuid = unknown\n"
-        "from helpers.data import DataError, cache_folder, mnist\n"
+        "from helpers.data import *\n"
         "assert len(mnist('test')) == 10_000\n"
         "try: cache_folder()\n"
-        "except DataError as error: print(error)"
+        "except DataError as error: print(error)\n"
+        "try: digit_from_file('~/five.png')\n"
+        "except FileNotFoundError as error: print(error)\n"
+        "try: cifar10('test')\n"
+        "except DataError as error: print(error)\n"
     )
     without = ("HOME", "PYTORCH_BY_HAND_CACHE", "XDG_CACHE_HOME")
     environment = {k: v for k, v in os.environ.items() if k not in without}
+    environment["CIFAR10_IMAGES"] = "~/photos.zip"
     run = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True
     )
-    assert "PYTORCH_BY_HAND_CACHE" in run.stdout, run.stderr
+    assert run.returncode == 0, run.stderr
+    for named in ("PYTORCH_BY_HAND_CACHE", "~/five.png", "~/photos.zip"):
+        assert named in run.stdout

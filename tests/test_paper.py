@@ -7,14 +7,19 @@ import subprocess
 import sys
 import zipfile
 from html import unescape
+from io import BytesIO
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pypdf
 import pytest
 from book_files import ROOT
-from browser import BROWSERS, missing
+from browser import missing
 from little_book import build, write_book
+
+sys.path.append(str(ROOT / "book" / "_ext"))
+
+import booksite_pdf
 
 PROGRAMS = ROOT / "book" / "_ext"
 XHTML = "{http://www.w3.org/1999/xhtml}"
@@ -108,7 +113,7 @@ def run(program, *arguments, **variables):
 
 
 def test_a_pdf_has_bookmarks_and_page_numbers(built, tmp_path):
-    if not any(map(shutil.which, BROWSERS)):
+    if not any(map(shutil.which, booksite_pdf.BROWSERS)):
         missing("Chromium or Chrome on the PATH")
     target = tmp_path / "\u4e66" / "book.pdf"
     done = run("pdf", built.page, "--to", target)
@@ -168,3 +173,16 @@ def test_a_pdf_wants_a_browser_that_prints(built, tmp_path):
     arguments = [built.page, "--to", tmp_path / "x.pdf", "--browser", sys.executable]
     assert "wrote no PDF" in run("pdf", *arguments).stderr
     assert not built.page.joinpath("print.html").exists()
+
+
+def test_a_pdf_without_the_bookmarks_of_its_headings_is_refused(
+    built, tmp_path, monkeypatch
+):
+    paper = pypdf.PdfWriter()
+    paper.add_blank_page(100, 100)
+    printed = BytesIO()
+    paper.write(printed)
+    printed = pypdf.PdfReader(printed)
+    monkeypatch.setattr(booksite_pdf, "print_page", lambda browser, page: printed)
+    with pytest.raises(RuntimeError, match=r"an-old-browser made 0 .* of \d+ headings"):
+        booksite_pdf.make_pdf(built.page, tmp_path / "x.pdf", "an-old-browser")

@@ -26,12 +26,8 @@ TINY = Recipe(model="small-padded", epochs=1, limit=64, validation=40, seed=3)
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of its own, with MNIST in it, and one quick recipe."""
-    data.mnist("test")
-    unpacked = data.cache_folder() / "MNIST"
+    """A cache folder of its own, and one quick recipe."""
     folder = tmp_path / "cache"
-    folder.mkdir()
-    (folder / "MNIST").symlink_to(unpacked, target_is_directory=True)
     monkeypatch.setenv("PYTORCH_BY_HAND_CACHE", str(folder))
     monkeypatch.setitem(pretrained.RECIPES, "tiny", TINY)
     return folder
@@ -211,6 +207,5 @@ def test_a_cache_that_knows_no_locks(code, cache, monkeypatch):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    (cache / "MNIST").unlink()  # the digits are unpacked under a lock, too
     pretrained.trained_model("tiny")
     assert len(files(cache)) == 1

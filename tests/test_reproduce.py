@@ -1,11 +1,15 @@
 """Reproducing the source tutorials: resumable, and its figures counted right."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import reproduce
 import torch
+from book_files import ROOT
 from torch.utils.data import Subset
 
 from helpers import data, evaluation
@@ -22,7 +26,7 @@ def tensors():
 
 @pytest.fixture
 def tiny(monkeypatch):
-    recipe = reproduce.Recipe(
+    recipe = reproduce.Tutorial(
         title="tiny",
         model="dropout",
         batch_size=64,
@@ -133,6 +137,33 @@ def test_bad_arguments(arguments, capsys):
         reproduce.main(arguments)
     assert caught.value.code == 2
     assert arguments[-1] in capsys.readouterr().err
+
+
+def test_without_a_home_folder(monkeypatch, capsys):
+    def none():
+        raise data.DataError("no home folder")
+
+    monkeypatch.setattr(data, "cache_folder", none)
+    with pytest.raises(SystemExit) as caught:
+        reproduce.main(["--help"])
+    assert caught.value.code == 0
+    with pytest.raises(SystemExit) as caught:
+        reproduce.main(["000"])
+    assert caught.value.code == 2
+    assert "error: no home folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", ["reproduce", "run", "gpu"])
+def test_help_is_shown_in_any_encoding(program):
+    path = ROOT / "tests" / "benchmarks" / f"{program}.py"
+    shown = subprocess.run(
+        [sys.executable, path, "--help"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "usage: " in shown.stdout
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import bs4
 import pytest
 from book_files import CHAPTERS, ROOT, read_cells
-from browser import SITE, axe_violations, missing
+from browser import SITE, axe_violations, built, missing
 
 FOLDERS = ("", "book/", "zh/", "zh/book/")
 FILES = [path for folder in FOLDERS for path in sorted(SITE.glob(f"{folder}*.html"))]
@@ -56,7 +57,6 @@ every_book_page = pytest.mark.parametrize(
 
 @cache
 def soup(path):
-    bs4 = pytest.importorskip("bs4")
     return bs4.BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
@@ -66,9 +66,7 @@ def anchors(path):
 
 
 def test_site_is_built():
-    if not PAGES:
-        missing(f"the built site in {SITE}: jupyter-book build .")
-    assert SITE.joinpath("book", "index.html") in BOOK_PAGES
+    assert built("book/index.html") in BOOK_PAGES
 
 
 # As files ---------------------------------------------------------------------
@@ -160,9 +158,7 @@ def test_formulas_are_mathml(path):
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=name)
 def test_chapter_is_complete(chapter):
-    path = SITE / "book" / f"{chapter.stem}.html"
-    if path not in PAGES:
-        pytest.skip("not in the built site")
+    path = built(f"book/{chapter.stem}.html")
     page = soup(path)
     cells = read_cells(chapter, "code")
     hidden = {"remove-cell", "remove-input"}
@@ -184,9 +180,7 @@ def test_chapter_is_complete(chapter):
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=name)
 def test_chapter_has_its_quiz(chapter):
-    path = SITE / "book" / f"{chapter.stem}.html"
-    if path not in PAGES:
-        pytest.skip("not in the built site")
+    path = built(f"book/{chapter.stem}.html")
     section = soup(path).select_one("section#quiz")
     assert len(section.select(".quiz > fieldset")) == 5
     assert len(section.select("details > summary")) >= 15
@@ -195,9 +189,7 @@ def test_chapter_has_its_quiz(chapter):
 
 
 def front_page(selector):
-    if not PAGES:
-        pytest.skip("the site is not built")
-    return soup(SITE / "book" / "index.html").select_one(selector)
+    return soup(built("book/index.html")).select_one(selector)
 
 
 def test_front_page_lists_the_chapters():
@@ -299,7 +291,7 @@ def chapter_with_figures():
     for path in BOOK_PAGES:
         if soup(path).find("picture"):
             return name(path)
-    return pytest.skip("no page has a figure")
+    return missing("a page with a figure")
 
 
 def test_theme_button_changes_figures_and_is_remembered(visit, address):
@@ -423,9 +415,7 @@ def test_search_says_what_it_found(visit, address, from_folder):
 
 
 def test_solutions_are_not_in_the_search_index():
-    if not PAGES:
-        pytest.skip("the site is not built")
-    index = SITE.joinpath("searchindex.js").read_text("utf-8")
+    index = built("searchindex.js").read_text("utf-8")
     cells = [cell for chapter in CHAPTERS for cell in read_cells(chapter, "code")]
     solved = [cell for cell in cells if "solution" in cell["metadata"].get("tags", ())]
     elsewhere = "".join(cell["source"] for cell in cells if cell not in solved)
@@ -438,8 +428,7 @@ def test_solutions_are_not_in_the_search_index():
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
-    if not PAGES:
-        pytest.skip("the site is not built")
+    built("index.html")
     target = tmp_path_factory.mktemp("zip") / "book.zip"
     program = ROOT / "book" / "_ext" / "booksite_zip.py"
     subprocess.run([sys.executable, program, SITE, "--to", target], check=True)
@@ -517,9 +506,7 @@ def test_code_can_be_copied(visit, address):
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=name)
 def test_chapter_has_the_number_of_its_file(chapter):
-    path = SITE / "book" / f"{chapter.stem}.html"
-    if path not in PAGES:
-        pytest.skip("not in the built site")
+    path = built(f"book/{chapter.stem}.html")
     number = int(chapter.stem[:2])
     assert soup(path).select_one(".eyebrow").get_text() == f"Chapter {number}"
     here = soup(path).select_one("nav#contents a.current.reference")

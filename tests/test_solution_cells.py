@@ -81,7 +81,8 @@ def test_the_readers_names_stay_and_the_cells_of_one_solution_go_together():
 
 def test_what_a_solution_prints_and_draws_opens_with_it():
     seen = 'A line that rises from $0 to {n}, "steeply".'
-    draws = f"""%%solution 01.2 {seen}
+    draws = f"""%%solution 01.2
+# Seen: {seen}
 import sys
 import matplotlib.pyplot as plt
 plt.plot([0, 1])
@@ -101,6 +102,7 @@ display(3.5)
     code = re.sub(r"<[^>]+>", "", page)
     assert "plt.plot([0, 1])" in code
     assert "%%solution" not in code
+    assert "# Seen" not in code, "it is the picture's text alternative"
     assert outputs[0]["data"]["text/plain"].count("\n") == 0
 
 

@@ -14,13 +14,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from book_files import ROOT
-from browser import SITE, axe_violations, latin_words, missing
+from browser import SITE, axe_violations, built, latin_words
 from torch import nn
 
 from helpers import data
 
 sys.path.append(str(ROOT / "book" / "_ext"))
-booksite_train = pytest.importorskip("booksite_train")
+
+import booksite_train
 
 PAGE = SITE / "book" / "train.html"
 SCRIPT = SITE / booksite_train.SCRIPT
@@ -457,7 +458,6 @@ def test_in_chinese(browser):
 
 
 def test_script_is_on_this_page_only():
-    if not PAGE.is_file():
-        missing("the built page")
+    built("book/train.html")
     for path in SITE.glob("book/*.html"):
         assert ("train.js" in path.read_text("utf-8")) == (path == PAGE), path.name

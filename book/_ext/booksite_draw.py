@@ -128,36 +128,16 @@ def more_script() -> str:
 
 
 def earlier_states(name: str) -> dict[str, dict]:
-    """Train the first epoch of `trained_model` again; return the weights at the stops.
-
-    The steps are the same: same start, same digits, same order.
-    """
-    import torch
-    from torch import nn
-
-    from helpers import data
-    from helpers.models import MODELS
-    from helpers.training import fit
+    """Return the weights at the stops, from `trained_model`'s first epoch again."""
+    from helpers.pretrained import train
 
     states = {}
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        model = MODELS[name]()
-        states["0"] = encode_state(model)
 
-        def keep(*_: object) -> None:
-            keep.step += 1
-            if keep.step in STOPS:
-                states[str(keep.step)] = encode_state(model)
+    def keep(model, step: int) -> None:
+        if step in STOPS:
+            states[str(step)] = encode_state(model)
 
-        keep.step = 0
-        loaders = data.mnist_loaders(batch_size=64, seed=0)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-        loss_fn, cpu = nn.CrossEntropyLoss(), torch.device("cpu")
-        fit(model, *loaders[:2], loss_fn, optimizer, cpu, 1, keep)
-    torch.set_num_threads(num_threads)
+    train(name, epochs=1, watch=keep)
     return states
 
 
@@ -183,10 +163,10 @@ def samples(model, test) -> tuple[list[dict], int]:
     import torch
 
     from helpers import data
+    from helpers.evaluation import predict
 
-    images = (test.data[:, None].float() / 255 - data.MNIST_MEAN) / data.MNIST_STD
-    with torch.no_grad():
-        logits = torch.cat([model(batch) for batch in images.split(1_000)])
+    loader = data.batches(data.to_tensors(test), 1_000)
+    logits, _ = predict(model, loader, torch.device("cpu"))
     sure, said = logits.softmax(dim=1).max(dim=1)
     right = said == test.targets
     chosen = [

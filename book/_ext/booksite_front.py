@@ -1,4 +1,4 @@
-"""The front page: the map of what builds on what, and a thumbnail a chapter.
+"""The front page: the map of what builds on what, and a thumbnail for each chapter.
 
 Nothing here is drawn by hand. The map follows from what each chapter's metadata
 says that it needs, and a thumbnail is a figure of the chapter without its writing.

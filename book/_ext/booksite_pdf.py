@@ -75,8 +75,14 @@ def make_pdf(site: Path, target: Path, browser: str | None) -> str:
     pdf = PdfWriter(clone_from=pdf)
     # Chromium doubles some bookmarks' texts, and joins lines without a space.
     titles = re.findall(r"(?s)<h[1-6]\b.*?>(.*?)</h[1-6]>", html)
-    outline = pdf.root_object["/Outlines"].get_object()
-    for bookmark, title in zip(bookmarks(outline), titles, strict=True):
+    outline = pdf.root_object.get("/Outlines", DictionaryObject()).get_object()
+    there = list(bookmarks(outline))
+    if len(there) != len(titles):
+        raise RuntimeError(
+            f"{browser} made {len(there)} bookmarks of {len(titles)} headings. "
+            "Try another version, or another browser: --browser /path/to/chrome"
+        )
+    for bookmark, title in zip(there, titles, strict=True):
         text = " ".join(unescape(re.sub("<[^>]*>", "", title)).split())
         bookmark[NameObject("/Title")] = TextStringObject(text)
     pdf.write(target)

@@ -35,6 +35,8 @@ from booksite_search import chinese
 from jupyter_cache import get_cache
 from markdown_it import MarkdownIt
 
+from helpers.files import print_anything
+
 ROOT = Path(__file__).absolute().parents[2]
 STALE = 0  # blocks whose English has changed since; this may only become smaller
 STALE_NOTE = "*（下面这段的英文已有改动，译文尚未跟上，先放原文。）*\n\n"
@@ -216,9 +218,8 @@ def is_prose(block: str) -> bool:
 
 def rewrite_results(cell: nbformat.NotebookNode, say: Say) -> None:
     """Rewrite what explorers and solutions show."""
-    first = cell.source.partition("\n")[0]
-    solved = re.match(r"%%solution \S+ ?(.*)", first)
-    alternative = solved and solved[1].strip() and say(f"{cell.id} alt", solved[1])
+    solved = re.match(r"%%solution \S+\n# Seen: (.*)", cell.source)
+    alternative = solved and say(f"{cell.id} alt", solved[1])
     for output in cell.get("outputs", ()):
         text = "".join(output.get("data", {}).get("text/html", ""))
         if '<details class="solution">' in text:
@@ -226,7 +227,7 @@ def rewrite_results(cell: nbformat.NotebookNode, say: Say) -> None:
                 "(?<=<summary>).*?(?=</summary>)", lambda m: say("site", m[0]), text
             )
             if alternative:
-                alt = html.escape(solved[1].strip())
+                alt = html.escape(solved[1])
                 text = text.replace(f'alt="{alt}"', f'alt="{html.escape(alternative)}"')
         elif '<form class="explorer"' in text:
             # A frame that is text was printed by the code.
@@ -489,6 +490,7 @@ def write(path: Path, text: str) -> None:
 
 def main(*arguments: str, root: Path = ROOT) -> int:
     """Update, check or build; return the exit code."""
+    print_anything()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=["update", "check", "build"])
     parser.add_argument("pages", nargs="*", help="pages to update, such as 01-tensors")

@@ -7,24 +7,19 @@ the book. The same site gives the same file, byte for byte.
 """
 
 import argparse
-import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from helpers.files import print_anything, write_zip
+
 NAME = "pytorch-by-hand"
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
 def pack(site: Path, target: Path) -> str:
     """Write a zip of a built site; say how many files are in it."""
     files = sorted(f for f in site.rglob("*") if f.is_file() and f.name[0] != ".")
-    with zipfile.ZipFile(target, "w") as archive:
-        for path in files:
-            name = f"{NAME}/{path.relative_to(site).as_posix()}"
-            entry = zipfile.ZipInfo(name, EPOCH)
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    names = (f"{NAME}/{path.relative_to(site).as_posix()}" for path in files)
+    write_zip(target, zip(names, map(Path.read_bytes, files), strict=True))
     return f"{len(files)} files"
 
 
@@ -46,8 +41,7 @@ def turn(
     options : tuple of (str, str)
         More options and their help.
     """
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # paths have any letters
+    print_anything()
     build = Path(__file__).parents[2] / "_build"
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     parser.add_argument("site", nargs="?", type=Path, default=build / built)

@@ -49,7 +49,7 @@ Job = tuple[str, str]  # a student and a chapter
 
 
 class Limits(NamedTuple):
-    """What a notebook may take: seconds a cell, MB, notebooks at a time."""
+    """What a notebook may take: seconds per cell, MB, notebooks at a time."""
 
     seconds: int
     memory: int

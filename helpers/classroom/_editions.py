@@ -1,10 +1,8 @@
 """Editions of the notebooks, each in one zip with all that they need."""
 
 import copy
-import io
 import json
 import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,8 @@ from helpers.classroom._chapters import (
     nbgrader_mark,
     read_chapters,
 )
-from helpers.files import replacing
+from helpers.files import write_zip
 
-WHEN = (2000, 1, 1, 0, 0, 0)  # of all files: the same sources, the same zip
 LEFT_OUT = {"__pycache__", ".ipynb_checkpoints", ".ruff_cache", ".DS_Store"}
 REQUIREMENTS = "# The last line is this folder's own package.\njupyterlab>=4\n-e .{}\n"
 DIRECTIVE = re.compile(r"^(`{3,}|:{3,})\{.*?^\1$", flags=re.M | re.S)
@@ -43,19 +40,10 @@ def write_edition(edition: str, out: Path, book: Path, force: bool = False) -> P
         raise ClassroomError(
             f"{out} is there already: name another file, or replace it with --force"
         )
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in _files(edition, book):
-            entry = zipfile.ZipInfo(f"pytorch-by-hand-{edition}/{name}", WHEN)
-            entry.external_attr = 0o644 << 16
-            is_packed = name.endswith(".gz")
-            entry.compress_type = (
-                zipfile.ZIP_STORED if is_packed else zipfile.ZIP_DEFLATED
-            )
-            archive.writestr(entry, content)
+    top = f"pytorch-by-hand-{edition}"
+    files = [(f"{top}/{name}", content) for name, content in _files(edition, book)]
     try:
-        with replacing(out) as file:
-            file.write(buffer.getbuffer())
+        write_zip(out, files)
     except OSError as error:
         why = error.strerror or error
         raise ClassroomError(f"{out} cannot be written: {why}") from error

@@ -10,9 +10,7 @@ from helpers.data._loaders import unnormalize
 from helpers.data._mnist import MNIST_MEAN, MNIST_STD
 
 
-def flip_and_crop(
-    images: Tensor, padding: int = 4, generator: torch.Generator | None = None
-) -> Tensor:
+def flip_and_crop(images: Tensor, padding: int = 4) -> Tensor:
     """Mirror half of the images, and move each by a few pixels.
 
     Each image is mirrored left to right with a chance of one half. Then a
@@ -22,11 +20,10 @@ def flip_and_crop(
     Parameters
     ----------
     images : Tensor
-        float of shape (batch, channels, height, width), on any device.
+        float of shape (batch, channels, height, width), on any device. The random
+        numbers come from the CPU's global generator.
     padding : int
         How far an image may move, in pixels, in each direction.
-    generator : torch.Generator, optional
-        A source of random numbers on the CPU.
 
     Returns
     -------
@@ -34,8 +31,8 @@ def flip_and_crop(
         A new tensor of the same shape, dtype and device.
     """
     batch, _, height, width = images.shape
-    flip = torch.rand(batch, generator=generator) < 0.5
-    places = torch.randint(2 * padding + 1, (2, batch, 1), generator=generator)
+    flip = torch.rand(batch) < 0.5
+    places = torch.randint(2 * padding + 1, (2, batch, 1))
     flip, places = flip.to(images.device), places.to(images.device)
 
     flipped = torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)

@@ -21,7 +21,6 @@ from torchvision.datasets.vision import VisionDataset
 
 from helpers.data._cache import DataError, cache_folder
 from helpers.data._download import DownloadError, download, is_whole
-from helpers.data._mnist import Transform
 from helpers.data._stand_in import STAND_IN_CLASSES, draw_stand_in
 
 IMAGES_VARIABLE = "CIFAR10_IMAGES"
@@ -54,11 +53,10 @@ class Photographs(CIFAR10):
         targets: list[int],
         classes: tuple[str, ...],
         source: str,
-        transform: Transform | None = None,
         is_stand_in: bool = False,
     ) -> None:
         # CIFAR10.__init__ would look for its own files.
-        VisionDataset.__init__(self, "", transform=transform)
+        VisionDataset.__init__(self, "")
         self.data = pixels
         self.targets = targets
         self.classes = list(classes)
@@ -70,11 +68,7 @@ class Photographs(CIFAR10):
         return f"Source: {self.source}"
 
 
-def cifar10(
-    split: str,
-    transform: Transform | None = None,
-    time_limit: float = 60.0,
-) -> Photographs:
+def cifar10(split: str, time_limit: float = 60.0) -> Photographs:
     """Return one half of CIFAR-10, or a stand-in that says that it is one.
 
     Takes what the environment variable ``CIFAR10_IMAGES`` names: a folder or zip
@@ -90,8 +84,6 @@ def cifar10(
     split : {"train", "test"}
         50,000 training or 10,000 test photographs (of the stand-in: 5,000 and
         1,000 shapes).
-    transform : callable, optional
-        Applied to each image (a PIL image, 32 by 32, RGB) on access.
     time_limit : float
         Seconds that a download may take. What has arrived by then is kept, and
         goes on when Python is started anew. 0: do not download.
@@ -122,11 +114,10 @@ def cifar10(
             targets,
             STAND_IN_CLASSES,
             "stand-in: drawn shapes",
-            transform,
             is_stand_in=True,
         )
-    pixels, targets, source = _read(Path(chosen).expanduser(), split)
-    return Photographs(pixels, targets, CLASSES, source, transform)
+    pixels, targets, source = _read(Path(os.path.expanduser(chosen)), split)
+    return Photographs(pixels, targets, CLASSES, source)
 
 
 def _source(time_limit: float) -> str:

@@ -1,5 +1,6 @@
 """Anyone's picture of a digit, prepared as the MNIST digits were."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def digit_from_file(path: str | Path) -> Tensor:
     DataError
         If the file is no picture, or no digit can be told from its background.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))  # without a home folder, ~ stays ~
     if not path.exists():
         raise FileNotFoundError(
             f"there is no file {path.absolute()}. Give the path as seen from the "

@@ -126,7 +126,7 @@ def to_tensors(
     dataset : Dataset
         A torchvision dataset such as MNIST, or a Subset of one.
     mean, std : float or tuple of float
-        One value, or one a channel.
+        One value, or one for each channel.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def unnormalize(
     images : Tensor
         float of shape (..., channels, height, width).
     mean, std : float or tuple of float
-        What the images were normalized with: one value, or one a channel.
+        What the images were normalized with: one value, or one for each channel.
     """
     shift = torch.as_tensor(mean, dtype=images.dtype, device=images.device)
     scale = torch.as_tensor(std, dtype=images.dtype, device=images.device)
@@ -166,7 +166,7 @@ def batches(
     batch_size: int,
     shuffle: bool = False,
     generator: torch.Generator | None = None,
-    drop_last: bool = False,
+    sampler: Sampler[int] | None = None,
 ) -> TensorLoader:
     """Return a loader that cuts each batch from the tensors in one step.
 
@@ -180,22 +180,21 @@ def batches(
     dataset : TensorDataset
         As returned by `to_tensors`.
     batch_size : int
-        Examples a batch; the last batch may be smaller.
+        Examples per batch; the last batch may be smaller.
     shuffle : bool
         Draw a new order in each epoch.
     generator : torch.Generator, optional
         The source of that order.
-    drop_last : bool
-        Leave out a smaller last batch.
+    sampler : Sampler of int, optional
+        What draws the indices, in place of `shuffle`: one process's share of them.
     """
-    sampler: Sampler[int]
-    if shuffle:
+    if sampler is None and shuffle:
         sampler = RandomSampler(dataset, generator=generator)
-    else:
+    elif sampler is None:
         sampler = SequentialSampler(dataset)
     return DataLoader(
         dataset,
-        sampler=BatchSampler(sampler, batch_size, drop_last),
+        sampler=BatchSampler(sampler, batch_size, drop_last=False),
         batch_size=None,
         generator=generator,
     )
@@ -209,12 +208,12 @@ def mnist_loaders(
     Parameters
     ----------
     batch_size : int
-        Examples a training batch.
+        Examples per training batch.
     seed : int
         Fixes the order of the training digits. The split into training and
         validation digits is always the same.
     eval_batch_size : int
-        Examples a validation or test batch.
+        Examples per validation or test batch.
     """
     train, validation = split_train_validation(mnist("train"))
     generator = torch.Generator().manual_seed(seed)

@@ -2,16 +2,13 @@
 
 from helpers.exercises._language import is_chinese, say
 from helpers.exercises._registry import find
-from helpers.exercises._result import as_html
+from helpers.exercises._result import Shown, as_html
 
 _given: dict[str, int] = {}  # how many hints the reader has seen
 
 
-class Hint(str):
+class Hint(Shown):
     """The text of a hint. A notebook shows what stands in backticks as code."""
-
-    def __repr__(self) -> str:
-        return str(self)
 
     def _repr_html_(self) -> str:
         return f'<p style="max-width: 41rem">{as_html(self)}</p>'

@@ -29,6 +29,13 @@ def is_graded() -> bool:
     return os.environ.get("NBGRADER_EXECUTION") == "autograde"
 
 
+class Shown(str):
+    """A text that a notebook shows as it is, without quotation marks."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 @dataclass(frozen=True)
 class Result:
     """What was found out about an answer.

@@ -42,14 +42,20 @@ class SolutionCells:
 
     @no_var_expand
     def solution(self, line: str, cell: str) -> None:
-        """Run a cell ``%%solution NN.M what there is to see in its figure``.
+        """Run a cell that begins with ``%%solution NN.M``.
+
+        If the next line is ``# Seen: ...``, it says what there is to see in the
+        cell's figure. It stands there, and not in the line of the magic, because
+        JupyterLab shows the first line of a folded cell.
 
         Raises
         ------
         Exception
             Whatever the cell raises: a solution that fails stops the notebook.
         """
-        name, _, alternative = line.strip().partition(" ")
+        name, seen = line.strip(), re.match(r"# Seen: (.+)\n", cell)
+        alternative = seen[1] if seen else ""
+        cell = cell[seen.end() :] if seen else cell
         before = self.shell.user_ns | self._earlier(find(name).name, cell)
         namespace = dict(before)
         file = self.shell.compile.cache(cell)  # for tracebacks, and for inspect

@@ -1,23 +1,22 @@
 """Solutions, found where they are written: in the chapters' notebooks."""
 
 import json
+import re
 from pathlib import Path
 
 from helpers.exercises._registry import find
+from helpers.exercises._result import Shown
 
 BOOK = Path(__file__).parents[2] / "book"  # there in a checkout
 
 
-class Solution(str):
+class Solution(Shown):
     """The source of a solution, or where it is to be found.
 
     A notebook shows it as highlighted code.
     """
 
     found = False
-
-    def __repr__(self) -> str:
-        return str(self)
 
     def _repr_markdown_(self) -> str:
         return f"```python\n{self}\n```" if self.found else str(self)
@@ -46,10 +45,10 @@ def solution(exercise: str) -> Solution:
 
 
 def _solution_cells(path: Path, name: str) -> list[str]:
-    """Return the sources of one exercise's solution cells, without the magic."""
+    """Return one exercise's solution cells, without the magic and what is seen."""
     found = []
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         magic, _, code = "".join(cell["source"]).partition("\n")
         if cell["cell_type"] == "code" and magic.split()[:2] == ["%%solution", name]:
-            found.append(code)
+            found.append(re.sub(r"\A# Seen: .*\n", "", code))
     return found

@@ -58,7 +58,7 @@ def seconds_of_a_step(attempt: object) -> str:
             of_1 + size * slope: "From 1 to 16 are 15 pictures more, not 16. And the "
             "step with one picture holds a picture.",
             size * of_1: "This is as if every picture had a step of its own. The fixed "
-            "part is there once a step.",
+            "part is there once per step.",
             size * of_16 / 16: "This takes the whole step for the pictures' part. The "
             "fixed part does not grow with the batch.",
             size * each: "The fixed part is missing.",

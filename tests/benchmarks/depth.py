@@ -70,7 +70,7 @@ def build(stack: Stack) -> nn.Module:
 def measure(
     name: str, seed: int, device: torch.device, limit: int | None
 ) -> dict[str, Any]:
-    """Train one of `STACKS`; return a row an epoch, as photographs.py has them."""
+    """Train one of `STACKS`; return a row per epoch, as photographs.py has them."""
     stack = STACKS[name]
     train, validation, _ = (
         data.to_tensors(part, data.CIFAR10_MEAN, data.CIFAR10_STD)

@@ -97,7 +97,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DigitsRecipe:
     """What decides how long a run takes and how well it ends."""
 
     title: str
@@ -120,7 +120,7 @@ class Recipe:
     left_out: bool = False
 
 
-EXAMPLES = Recipe(
+EXAMPLES = DigitsRecipe(
     title="pytorch/examples",
     num_epochs=14,
     batch_size=64,
@@ -129,7 +129,7 @@ EXAMPLES = Recipe(
     lr=1.0,
     schedule="0.7 times after each epoch",
 )
-FAST = Recipe(
+FAST = DigitsRecipe(
     title="this book, fast",
     num_epochs=1,
     batch_size=192,
@@ -152,10 +152,12 @@ ACCURATE = replace(
 )
 
 
-def of_tutorial(name: str, num_epochs: int | None = None, workers: int = 0) -> Recipe:
+def of_tutorial(
+    name: str, num_epochs: int | None = None, workers: int = 0
+) -> DigitsRecipe:
     """Return a tutorial's recipe, with a plain loader, as the tutorial has it."""
     theirs = reproduce.RECIPES[name]
-    return Recipe(
+    return DigitsRecipe(
         title=f"tutorial {name}",
         num_epochs=num_epochs or theirs.num_epochs,
         batch_size=theirs.batch_size,
@@ -199,7 +201,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-def _steps() -> dict[str, Recipe]:
+def _steps() -> dict[str, DigitsRecipe]:
     """Return one recipe a change, which keeps the changes before it, then two more."""
     steps, recipe = {}, EXAMPLES
     for name, change in CHANGES.items():
@@ -216,7 +218,7 @@ def _steps() -> dict[str, Recipe]:
 STEPS = _steps()
 
 
-def with_transform(split: str, recipe: Recipe) -> Dataset:
+def with_transform(split: str, recipe: DigitsRecipe) -> Dataset:
     """Return one half of MNIST, prepared image by image as it is read."""
     prepare = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize(recipe.mean, recipe.std)]
@@ -225,7 +227,7 @@ def with_transform(split: str, recipe: Recipe) -> Dataset:
 
 
 def build(
-    recipe: Recipe, seed: int, device: torch.device
+    recipe: DigitsRecipe, seed: int, device: torch.device
 ) -> tuple[nn.Module, optim.Optimizer]:
     """Return the seeded network and its optimizer."""
     if recipe.tutorial:
@@ -240,7 +242,7 @@ def build(
     return model, make_optimizer(model.parameters(), lr=recipe.lr)
 
 
-def make_loader(recipe: Recipe, dataset: Dataset, seed: int) -> DataLoader:
+def make_loader(recipe: DigitsRecipe, dataset: Dataset, seed: int) -> DataLoader:
     """Return the training loader: of prepared tensors, or image by image."""
     generator = torch.Generator().manual_seed(seed)
     if recipe.batches == "in memory":
@@ -256,7 +258,7 @@ def make_loader(recipe: Recipe, dataset: Dataset, seed: int) -> DataLoader:
 
 
 def make_schedule(
-    recipe: Recipe, optimizer: optim.Optimizer, epoch_steps: int
+    recipe: DigitsRecipe, optimizer: optim.Optimizer, epoch_steps: int
 ) -> tuple[LRScheduler | None, LRScheduler | None]:
     """Return the schedule that moves after each step, and that after each epoch."""
     if recipe.schedule == "one cycle":
@@ -290,7 +292,7 @@ def cpu_time() -> float:
 
 
 def run(
-    recipe: Recipe,
+    recipe: DigitsRecipe,
     seed: int,
     device: torch.device,
     train: Dataset,
@@ -305,7 +307,7 @@ def run(
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : DigitsRecipe
         What to do.
     seed : int
         Fixes first weights, order and dropout.
@@ -319,7 +321,7 @@ def run(
     Returns
     -------
     dict
-        ``seed`` and ``epochs``, a row each: ``seconds`` and ``cpu_seconds`` of
+        ``seed`` and ``epochs``, a row for each: ``seconds`` and ``cpu_seconds`` of
         training so far, and ``accuracy`` on the held-out digits.
     """
     if recipe.batches == "of bytes":
@@ -360,7 +362,11 @@ def run(
 
 
 def run_from_bytes(
-    recipe: Recipe, seed: int, device: torch.device, train: Dataset, held_out: Dataset
+    recipe: DigitsRecipe,
+    seed: int,
+    device: torch.device,
+    train: Dataset,
+    held_out: Dataset,
 ) -> dict[str, Any]:
     """Train by one of the functions of fast_digits.py, which the book shows."""
     pixels, labels = pixels_and_labels(train)

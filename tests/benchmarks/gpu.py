@@ -1,6 +1,7 @@
-"""Measure on a GPU what chapters 9 to 11 tell of one, within eight minutes.
+"""Measure on a GPU what chapters 9 to 11 tell of one.
 
 ``python tests/benchmarks/gpu.py`` measures all parts; name some to measure only those.
+All are meant to take about eight minutes, which was not yet timed.
 Each has a file in helpers/records/, written after each run. A run that the file holds
 is left alone: after a break, the same command goes on. What a GPU cannot do is left
 out. ``--limit 64 --out FOLDER`` tries every part in small sizes, without a GPU, too.
@@ -62,7 +63,7 @@ class Sizes:
     copied: int = 5_000  # photographs that travel together
     calls: int = 20  # in a row, for one time
     modes: tuple[str | None, ...] = (None, "default", "reduce-overhead")
-    recipe: photographs.Recipe = photographs.WIDE
+    recipe: photographs.PhotoRecipe = photographs.WIDE
 
 
 # To try it out. Compiling is left out: it takes long.
@@ -130,9 +131,17 @@ def make_step(
     labels: Tensor,
     dtype: torch.dtype = torch.float32,
 ) -> Callable[[], Tensor]:
-    """Return a function that takes one training step, and returns its loss."""
-    optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
+    """Return a function that takes one training step, and returns its loss.
+
+    Raises
+    ------
+    LookupError
+        If gradients in this format cannot be scaled here.
+    """
     device_type = images.device.type
+    if (dtype, device_type) == (torch.float16, "mps") and torch.__version__ < (2, 8):
+        raise LookupError("for a Mac's GPU scales gradients from PyTorch 2.8 on")
+    optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
     # Gradients that are too small for float16 are computed from a larger loss.
     scaler = torch.amp.GradScaler(device_type, enabled=dtype == torch.float16)
 
@@ -171,9 +180,9 @@ def measure_matmul(
     size, dtype = about["size"], dtype_of(about["format"], device)
     torch.manual_seed(seed)
     a, b = torch.randn(2, size, size, device=device)
-    few = a[:32].double().cpu() @ b.double().cpu()
+    few = a[:32].cpu().double() @ b.cpu().double()  # Macs' GPUs have no float64
     a, b = a.to(dtype), b.to(dtype)
-    off = (a[:32] @ b).double().cpu() - few
+    off = (a[:32] @ b).cpu().double() - few
     seconds = seconds_a_call(lambda: a @ b, device, about["calls"])
     return {
         "seconds": seconds,
@@ -490,7 +499,7 @@ def make_parts(sizes: Sizes) -> dict[str, Part]:
     }
 
 
-def photographs_part(wide: photographs.Recipe) -> Part:
+def photographs_part(wide: photographs.PhotoRecipe) -> Part:
     """Return the part that trains by the recipes that a GPU can afford."""
 
     def measure(

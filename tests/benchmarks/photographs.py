@@ -64,7 +64,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PhotoRecipe:
     """What one run does."""
 
     title: str
@@ -83,19 +83,19 @@ class Recipe:
 # From "batch-4" to "one-cycle" each recipe changes one thing of the one before
 # (the residual network also gets weight decay) and has the same epochs.
 RECIPES = {
-    "tutorial": Recipe(
+    "tutorial": PhotoRecipe(
         "the tutorial's recipe", "PhotoNet", 4, 0.001, 2, mean=HALF, std=HALF
     ),
-    "batch-4": Recipe("batches of 4", "PhotoNet", 4, 0.001),
-    "batch-64": Recipe("batches of 64", "PhotoNet", 64, 0.016),
-    "norm": Recipe("+ batch normalization", "NormPhotoNet", 64, 0.016),
-    "residual": Recipe(
+    "batch-4": PhotoRecipe("batches of 4", "PhotoNet", 4, 0.001),
+    "batch-64": PhotoRecipe("batches of 64", "PhotoNet", 64, 0.016),
+    "norm": PhotoRecipe("+ batch normalization", "NormPhotoNet", 64, 0.016),
+    "residual": PhotoRecipe(
         "+ residual blocks", "ResidualNet", 64, 0.016, weight_decay=5e-4
     ),
-    "augmented": Recipe(
+    "augmented": PhotoRecipe(
         "+ augmentation", "ResidualNet", 64, 0.016, weight_decay=5e-4, augment=True
     ),
-    "one-cycle": Recipe(
+    "one-cycle": PhotoRecipe(
         "+ one cycle",
         "ResidualNet",
         64,
@@ -154,7 +154,7 @@ def measure(
 
 
 def measure_recipe(
-    recipe: Recipe, seed: int, device: torch.device, limit: int | None
+    recipe: PhotoRecipe, seed: int, device: torch.device, limit: int | None
 ) -> dict[str, Any]:
     """Train by a recipe and return its record.
 

@@ -29,11 +29,12 @@ from helpers.evaluation import (
     evaluate,
     predict,
 )
+from helpers.files import print_anything
 from helpers.training import train_one_epoch
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Tutorial:
     """What a tutorial does, as far as it bears on the result."""
 
     title: str
@@ -53,7 +54,7 @@ class Recipe:
 
 # The claims are the tutorials' own figures, accuracies in percent.
 RECIPES = {
-    "000": Recipe(
+    "000": Tutorial(
         title="MNIST, two padded convolutions",
         model="padded",
         batch_size=128,
@@ -73,7 +74,7 @@ RECIPES = {
             ],
         },
     ),
-    "001": Recipe(
+    "001": Tutorial(
         title="MNIST, the small dropout network",
         model="dropout",
         batch_size=64,
@@ -84,7 +85,7 @@ RECIPES = {
         log_every=10,
         claim={"test_accuracy_after_3_epochs": 97.0},
     ),
-    "002": Recipe(
+    "002": Tutorial(
         title="MNIST, a wide linear layer",
         model="wide-head",
         batch_size=16,
@@ -98,7 +99,7 @@ RECIPES = {
             ]
         },
     ),
-    "003": Recipe(
+    "003": Tutorial(
         title="CIFAR-10, photographs",
         model="photo",
         batch_size=4,
@@ -120,7 +121,7 @@ RECIPES = {
             ],
         },
     ),
-    "004": Recipe(
+    "004": Tutorial(
         title="MNIST, a softmax too many",
         model="small-padded",
         batch_size=100,
@@ -133,7 +134,7 @@ RECIPES = {
         softmax=True,
         claim={"test_accuracy": 97.53},
     ),
-    "004-without-softmax": Recipe(
+    "004-without-softmax": Tutorial(
         title="MNIST, tutorial 004 with its softmax taken out",
         model="small-padded",
         batch_size=100,
@@ -150,7 +151,7 @@ RECIPES = {
 Batch = TypeVar("Batch")
 
 
-def load_data(recipe: Recipe) -> tuple[TensorDataset, TensorDataset, str]:
+def load_data(recipe: Tutorial) -> tuple[TensorDataset, TensorDataset, str]:
     """Return training and test tensors, and where the images came from."""
     train: Dataset[object]
     test: Dataset[object]
@@ -167,7 +168,7 @@ def load_data(recipe: Recipe) -> tuple[TensorDataset, TensorDataset, str]:
 
 
 def build(
-    recipe: Recipe, seed: int, device: torch.device
+    recipe: Tutorial, seed: int, device: torch.device
 ) -> tuple[nn.Module, Optimizer]:
     """Return the seeded network and its optimizer."""
     torch.manual_seed(seed)
@@ -198,14 +199,14 @@ def run(
     device : torch.device
         Where to train.
     folder : Path
-        Where the checkpoint of this run is kept, one an epoch.
+        Where the checkpoint of this run is kept, one per epoch.
     tensors : pair of TensorDataset
         Training and test data from `load_data`.
 
     Returns
     -------
     dict
-        ``seed``; ``epochs``, a row each with ``test_accuracy`` and ``test_loss``
+        ``seed``; ``epochs``, a row for each with ``test_accuracy`` and ``test_loss``
         (after the epoch, in evaluation mode), and ``training_set_accuracy``
         after the last one, or after each where the tutorial reports it;
         ``loss_log``, mean loss of every ``log_every`` batches; ``per_class``,
@@ -273,7 +274,7 @@ def means_of_runs(losses: list[float], epoch: int, run: int) -> list[float]:
 
 
 def class_accuracies(
-    model: nn.Module, test: TensorDataset, recipe: Recipe, device: torch.device
+    model: nn.Module, test: TensorDataset, recipe: Tutorial, device: torch.device
 ) -> tuple[list[float], list[float]]:
     """Return test accuracies per class: of all, and of each batch's first ten.
 
@@ -314,6 +315,7 @@ def write_record(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
+    print_anything()
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("tutorials", nargs="*", metavar="TUTORIAL", help="000 … 004")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -321,13 +323,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=records.FOLDER, help="folder of the files"
     )
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        default=data.cache_folder() / "reproduce",
-        help="folder of the checkpoints",
-    )
+    parser.add_argument("--runs", type=Path, help="folder of the checkpoints")
     options = parser.parse_args(arguments)
+    try:
+        options.runs = options.runs or data.cache_folder() / "reproduce"
+    except data.DataError as error:
+        parser.error(str(error))
     names = options.tutorials or list(RECIPES)
     for name in names:
         if name not in RECIPES:

@@ -30,6 +30,7 @@ from writing import Part, measure_part
 
 from helpers import records
 from helpers.device import choose_device
+from helpers.files import print_anything
 
 PARTS = {
     "digits": digits.WHOLE_RUNS,
@@ -46,13 +47,14 @@ def parse(
     description: str, parts: dict[str, Part], arguments: list[str] | None
 ) -> argparse.Namespace:
     """Return the options that this program shares with gpu.py."""
+    print_anything()
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
-    parser.add_argument("--seeds", type=int, help="at most so many a recipe")
+    parser.add_argument("--seeds", type=int, help="at most so many per recipe")
     parser.add_argument("--limit", type=int, help="examples of each set, to try it out")
-    parser.add_argument("--threads", type=int, help="of PyTorch; else one a core")
+    parser.add_argument("--threads", type=int, help="of PyTorch; else one per core")
     parser.add_argument("--device", help="cpu, cuda, mps; chosen if left out")
     parser.add_argument("--again", action="store_true", help="measure once more")
     parser.add_argument("--note", default="", help="on the machine, for the record")
