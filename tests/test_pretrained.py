@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from book_files import ROOT, read_cells
+from browser import missing
 from saved_runs import CONTEXT, flatten
 from saved_runs import _server as _server
 from torch import nn
@@ -198,6 +200,28 @@ def test_what_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTORCH_BY_HAND_CACHE", str(tmp_path / "file"))
     with pytest.raises(data.DataError, match="PYTORCH_BY_HAND_CACHE"):
         pretrained.trained_model()
+
+
+def test_the_varied_network_reads_the_soft_digits_of_others():
+    """Other people's digits, 8 by 8 pixels, that no recipe has seen."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        missing("scikit-learn: pip install -e '.[dev]'")
+    digits = load_digits()
+    pictures, labels = digits.images[::4], torch.tensor(digits.target[::4])
+    soft = torch.tensor(pictures, dtype=torch.float32)[:, None] / 16
+    soft = F.interpolate(F.pad(soft, (2, 2, 2, 2)), scale_factor=20, mode="bilinear")
+    prepared = torch.stack([data.prepare_digit(picture[0]) for picture in soft])
+    prepared = (prepared - data.MNIST_MEAN) / data.MNIST_STD
+    read = {}
+    for name in ("dropout", "varied"):
+        model, _ = pretrained.trained_model(name)
+        with torch.no_grad():
+            answers = model(prepared).argmax(dim=1)
+        read[name] = (answers == labels).double().mean().item()
+    assert read["varied"] > 0.9, read
+    assert read["varied"] > read["dropout"], read
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other locks on Windows")
