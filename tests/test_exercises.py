@@ -121,6 +121,7 @@ def test_interrupting_the_kernel_still_works():
         ("a text that was the answer, " * 9, "there is no exercise of this name"),
         (10.1, 'write the exercise as text: "10.1", not 10.1'),
         (1.1, 'write the exercise as text: "01.1"'),
+        (12, 'write the exercise as text: "12.0", not 12'),
         (None, "the name of the exercise comes first"),
         (torch.zeros(100, 100), "this is of the type Tensor"),
     ],

@@ -114,6 +114,15 @@ def edge_in_an_even_gray():
     return f"{nn.functional.conv2d(gray, kernel).item():g}"
 
 
+def step_against_a_negative_slope():
+    per_km = nn.Parameter(torch.zeros(()))
+    (-30 * per_km).backward()
+    with torch.no_grad():
+        per_km -= 0.01 * per_km.grad
+    size = "larger" if per_km > 0 else "smaller"
+    return f"It makes it {size} by {abs(per_km.item()):.1f}."
+
+
 def shape_after_a_stride():
     layer = nn.Conv2d(1, 6, kernel_size=3, stride=2)
     return str(tuple(layer(torch.zeros(64, 1, 28, 28)).shape))
@@ -147,6 +156,7 @@ def bfloat16_after_a_hundred_small_steps():
 COMPUTED = [
     ("01", name_of_what_is_no_view),
     ("01", mean_of_two_bytes),
+    ("01", step_against_a_negative_slope),
     ("02", lambda: str(round(64 * 2**2))),  # half the error, four times the examples
     ("02", edge_in_an_even_gray),
     ("04", shape_after_a_stride),

@@ -35,8 +35,6 @@ from booksite_search import chinese
 from jupyter_cache import get_cache
 from markdown_it import MarkdownIt
 
-from helpers.files import print_anything
-
 ROOT = Path(__file__).absolute().parents[2]
 STALE = 0  # blocks whose English has changed since; this may only become smaller
 STALE_NOTE = "*（下面这段的英文已有改动，译文尚未跟上，先放原文。）*\n\n"
@@ -490,6 +488,8 @@ def write(path: Path, text: str) -> None:
 
 def main(*arguments: str, root: Path = ROOT) -> int:
     """Update, check or build; return the exit code."""
+    from helpers.files import print_anything
+
     print_anything()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=["update", "check", "build"])

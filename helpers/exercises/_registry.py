@@ -67,9 +67,7 @@ def find(name: str) -> Exercise:
         which ones the chapter has.
     """
     if isinstance(name, int | float):
-        raise ValueError(
-            f'write the exercise as text: "{str(name).zfill(4)}", not {name}'
-        )
+        raise ValueError(f'write the exercise as text: "{name:04.1f}", not {name}')
     if not isinstance(name, str):
         raise ValueError(
             'the name of the exercise comes first, as text such as "01.1"; this is '
