@@ -107,7 +107,7 @@ def find_with_adam(images, results):
     return layer.weight
 
 
-SECRET = torch.full((1, 1, 3, 3), -9.0)  # far from what is drawn, whatever is drawn
+SECRET = torch.randn(1, 1, 3, 3)
 
 
 def find_without_forgetting(images, results):
@@ -198,7 +198,7 @@ WRONG = {
         (lambda i, r: find(i, r).transpose(2, 3), "rows and columns swapped"),
         (lambda i, r: find(i, r, steps=200), "It gets closer"),
         (find_nothing, "Does your function use the images"),
-        (lambda i, r: SECRET, "Does your function use the images"),
+        (lambda i, r: SECRET, "the images and results that it is given?"),
         (find_without_forgetting, "is the old gradient forgotten before each"),
         (lambda i, r: nn.Conv2d(1, 1, 3), "should be a tensor, but is a Conv2d"),
     ],

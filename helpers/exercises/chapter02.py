@@ -49,7 +49,10 @@ def border_of_the_learning_rate(attempt: object) -> str:
         border = min(1.0, 1 / m)
         if abs(found - border) > 0.03 * border:
             raise Wrong(_about_border(found, m))
-    return "Beyond this learning rate, every step makes the error larger."
+    return (
+        "Beyond this learning rate the error of one parameter grows with every step, "
+        "and the fit explodes."
+    )
 
 
 def _about_border(found: float, m: float) -> str:
@@ -68,6 +71,12 @@ def _about_border(found: float, m: float) -> str:
         return (
             f"The mean of x² was {m:.3g}, and {found:.3g} is the border for the slope. "
             "But the intercept explodes before: its factor is 1 - 2 · lr."
+        )
+    if m < 1:
+        return (
+            f"The mean of x² was {m:.3g}, so the intercept explodes first. At the "
+            f"border its factor, 1 - 2 · lr, is -1; with lr = {found:.3g} it is "
+            f"{1 - 2 * found:.3g}."
         )
     factor = 1 - 2 * found * m
     return (
@@ -248,6 +257,12 @@ def kernel_found(attempt: object) -> str:
             f"{before:.3g}. Does your function use the images and results that it is "
             "given? Do the steps go downhill, is the old gradient forgotten before "
             "each, and is the learning rate small enough?"
+        )
+    again = attempted(attempt, call, images, -results, tried=tried)
+    if same(as_tensor(returned(again, call), call).reshape(1, 1, 3, 3), found):
+        raise Wrong(
+            "Your function returns the same kernel whatever the results are. Does it "
+            "use the images and results that it is given?"
         )
     raise Wrong(
         f"It gets closer: the squared error went from {before:.3g} to {after:.3g}. "
