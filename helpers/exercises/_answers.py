@@ -9,6 +9,7 @@ import inspect
 import numbers
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from types import FunctionType
 from typing import Any
 
@@ -273,6 +274,11 @@ def first_difference(found: Tensor, expected: Tensor, tolerance: float = 1e-4) -
         f"at [{place}] it is {found[index].item():.4g}, "
         f"and should be {expected[index].item():.4g}"
     )
+
+
+def far_apart(values: Sequence[float], ratio: float) -> bool:
+    """Tell whether no two numbers are so near that one is taken for another."""
+    return all(high > ratio * low for low, high in pairwise(sorted(values)))
 
 
 # Networks -----------------------------------------------------------------------

@@ -1,8 +1,7 @@
 """Chapter 6: evaluation."""
 
 import math
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from helpers.device import choose_device
 from helpers.exercises._answers import (
     as_tensor,
     attempted,
+    far_apart,
     number,
     returned,
     same,
@@ -21,12 +21,6 @@ from helpers.exercises._answers import (
 from helpers.exercises._registry import Wrong, exercise
 
 # Exercise 1 ---------------------------------------------------------------------
-
-
-def _far_apart(values: Sequence[float], ratio: float) -> bool:
-    """Tell whether no two numbers are so near that one is taken for another."""
-    ordered = sorted(values)
-    return all(high > ratio * low for low, high in pairwise(ordered))
 
 
 def _mistaken_errors(n: int, p: float, m: int, q: float) -> dict[str, float]:
@@ -76,7 +70,7 @@ def two_halves(attempt: object) -> str:
             p, q = first.double().mean().item(), last.double().mean().item()
             mistakes = _mistaken_errors(n, p, m, q)
             expected = math.sqrt(p * (1 - p) / n + q * (1 - q) / m)
-            if abs(p - q) > 0.05 and _far_apart([expected, *mistakes.values()], 1.06):
+            if abs(p - q) > 0.05 and far_apart([expected, *mistakes.values()], 1.06):
                 break
         tried = f"{n} and {m} right or wrong answers"
         found = attempted(attempt, call, first, last, tried=tried)
@@ -178,7 +172,7 @@ def measured_accuracy(attempt: object) -> str:
             "The last batch holds 5 digits, not 20. Divide by the digits that you "
             "counted.": right / (20 * len(shares)),
         }
-        if right % 41 and _far_apart([right / n, *mistakes.values()], 1.001):
+        if right % 41 and far_apart([right / n, *mistakes.values()], 1.001):
             break
     labels = torch.randint(10, (n,))
     answers = torch.where(is_right, labels, (labels + torch.randint(1, 10, (n,))) % 10)

@@ -17,6 +17,7 @@ from helpers.device import choose_device
 from helpers.exercises._answers import (
     attempted,
     describe,
+    far_apart,
     number,
     returned,
     same,
@@ -25,6 +26,26 @@ from helpers.exercises._answers import (
 from helpers.exercises._registry import Wrong, exercise
 
 # Exercise 1 ---------------------------------------------------------------------
+
+
+def _mistaken_seconds(size: int, of_1: float, of_16: float) -> dict[str, float]:
+    """Return what the usual mistakes make of the seconds, by what to say."""
+    each, slope = (of_16 - of_1) / 15, (of_16 - of_1) / 16
+    return {
+        "The step with one picture is not the fixed part: it holds a picture, too.": (
+            of_1 + size * each
+        ),
+        "From 1 to 16 are 15 pictures more, not 16.": of_1 + (size - 1) * slope,
+        "From 1 to 16 are 15 pictures more, not 16. And the step with one picture "
+        "holds a picture.": of_1 + size * slope,
+        "This is as if every picture had a step of its own. The fixed part is there "
+        "once per step.": size * of_1,
+        "This takes the whole step for the pictures' part. The fixed part does not "
+        "grow with the batch.": size * of_16 / 16,
+        "The fixed part is missing.": size * each,
+        "This is the step with one picture.": of_1,
+        "Give seconds, not milliseconds.": 1_000 * (of_1 + (size - 1) * each),
+    }
 
 
 @exercise(
@@ -40,32 +61,22 @@ def seconds_of_a_step(attempt: object) -> str:
     """Try a function that predicts the seconds of a step from two measurements."""
     call = "my_seconds(batch_size, of_1, of_16)"
     for _ in range(3):
-        fixed = random.uniform(0.002, 0.02)
-        each = fixed * random.uniform(0.1, 0.5)
-        size = random.randint(20, 300)
-        of_1, of_16 = fixed + each, fixed + 16 * each
-        truth = fixed + size * each
+        # Until each mistake gives a number of its own: of 1,000 draws, two did not.
+        while True:
+            fixed = random.uniform(0.002, 0.02)
+            each = fixed * random.uniform(0.1, 0.5)
+            size = random.randint(20, 300)
+            of_1, of_16 = fixed + each, fixed + 16 * each
+            truth = fixed + size * each
+            mistakes = _mistaken_seconds(size, of_1, of_16)
+            if far_apart([truth, *mistakes.values()], 1.001):
+                break
         tried = f"batch_size={size}, of_1={of_1:.5f}, of_16={of_16:.5f}"
         found = attempted(attempt, call, size, of_1, of_16, tried=tried)
         found = number(returned(found, call), call)
         if math.isclose(found, truth, rel_tol=1e-4):
             continue
-        slope = (of_16 - of_1) / 16
-        remarks = {
-            of_1 + size * each: "The step with one picture is not the fixed part: it "
-            "holds a picture, too.",
-            of_1 + (size - 1) * slope: "From 1 to 16 are 15 pictures more, not 16.",
-            of_1 + size * slope: "From 1 to 16 are 15 pictures more, not 16. And the "
-            "step with one picture holds a picture.",
-            size * of_1: "This is as if every picture had a step of its own. The fixed "
-            "part is there once per step.",
-            size * of_16 / 16: "This takes the whole step for the pictures' part. The "
-            "fixed part does not grow with the batch.",
-            size * each: "The fixed part is missing.",
-            fixed + each: "This is the step with one picture.",
-            1_000 * truth: "Give seconds, not milliseconds.",
-        }
-        near = (r for v, r in remarks.items() if math.isclose(found, v, rel_tol=1e-4))
+        near = (r for r, v in mistakes.items() if math.isclose(found, v, rel_tol=1e-4))
         raise Wrong(
             f"With {tried}, a straight line leads to {truth:.5f} seconds. Yours are "
             f"{found:.5f}. {next(near, '')}".rstrip()
