@@ -130,6 +130,21 @@ def test_strokes_are_thinner_as_they_are_and_thicker(digits):
     assert amounts[0] < 0.7 * pixels[0].sum() < 1.5 * pixels[0].sum() < amounts[-1]
 
 
+def test_half_of_the_digits_begin_with_an_upstroke():
+    torch.manual_seed(0)
+    bar = torch.zeros(400, 1, 28, 28)
+    bar[:, :, 4:24, 13:15] = 1
+    added = (_augment.with_upstrokes(bar) - bar)[:, 0]
+    assert added.min() == 0
+    changed = added.amax(dim=(1, 2)) > 0
+    assert 160 < changed.sum() < 240
+    new = added[changed] > 0.5
+    assert not new[:, :, 16:].any(), "what is new begins on the left"
+    assert not new[:, 15:].any(), "and rises to the top by ten pixels at most"
+    reach = new.any(dim=1).int().argmax(dim=1)  # the column where it begins
+    assert reach.min() < 6 < 9 < reach.max()
+
+
 def test_turning_moves_ink_and_keeps_the_amount(digits):
     torch.manual_seed(0)
     pixels = data.unnormalize(digits)
