@@ -253,7 +253,7 @@ def few(run, monkeypatch):
 
 
 def test_record_of_photographs(run, few, tmp_path, monkeypatch):
-    keep_only(run, monkeypatch, "photographs", "tutorial", "one-cycle", "best")
+    keep_only(run, monkeypatch, "photographs", "one-cycle", "best")
     assert measure(run, tmp_path, "photographs") == 0
     content = read(tmp_path / "photographs.json")
     assert content["examples"] == [70, 70, 70]
