@@ -1,8 +1,8 @@
 """Runs of `python -m helpers.train`, and what they left in their folders.
 
-Most runs are forked from a server that has imported torch once; each is a process of
-its own and is killed as any other. Several that train together are told who they
-are as torchrun tells its processes.
+Most runs are forked from a server that has imported torch and unpacked the digits
+once; each is a process of its own and is killed as any other. Several that train
+together are told who they are as torchrun tells its processes.
 """
 
 import multiprocessing
@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,16 @@ MNIST = data.mnist
 CONTEXT = multiprocessing.get_context("forkserver" if POSIX else "spawn")
 
 
+@cache
 def few_test_digits(split: str) -> Dataset:
     """Return MNIST without most of its test digits, which take most of the time."""
     digits = MNIST(split)
     return Subset(digits, range(100)) if split == "test" else digits
+
+
+if "DIGITS_IN_MEMORY" in os.environ:  # the server's, and so its children's
+    few_test_digits("train")
+    few_test_digits("test")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,6 +46,7 @@ def _server() -> Iterator[None]:
         path = os.pathsep.join([str(HERE), str(HERE.parent)])
         patch.setenv("PYTHONPATH", path)
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("DIGITS_IN_MEMORY", "1")
         patch.setenv("USE_LIBUV", "0")  # PyTorch for Windows has none
         if POSIX:
             CONTEXT.set_forkserver_preload(["helpers.train", "saved_runs"])
@@ -66,7 +74,8 @@ def member(words: list[str], log: Path, place: dict[str, str], disk: float) -> N
     data.mnist = few_test_digits
     if disk:
         slow_disk(disk)
-    with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):
+    file = log.open("a", encoding="cp1252")  # lacks letters that a folder may have
+    with file, redirect_stdout(file), redirect_stderr(file):
         sys.exit(train.main(words))
 
 
@@ -102,7 +111,7 @@ class Command:
         """Wait for a condition that comes before the end."""
         while not condition():
             assert all(process.is_alive() for process in self.processes), self.finish()
-            time.sleep(0.0005)
+            time.sleep(0.002)
 
     def wait_for_text(self, text: str) -> None:
         self.wait_for(lambda: text in self.logs[0].read_text())

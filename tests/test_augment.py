@@ -44,42 +44,16 @@ def test_every_version_comes_up_and_no_other():
     assert min(counts) > 2_000 / 18 / 2
 
 
-def test_images_of_a_batch_are_changed_independently():
-    images = torch.arange(1.0, 9).view(8, 1, 1, 1).expand(-1, 3, 32, 32)
-    changed = changed_by(0, images)
-    assert changed.shape == images.shape
-    for value, image in zip(range(1, 9), changed.unbind(), strict=True):
-        assert set(image.unique().tolist()) <= {0.0, float(value)}
-    empty = {tuple((image == 0).any(dim=0).nonzero().flatten()) for image in changed}
-    assert len(empty) > 1
-
-
-def test_no_padding_only_flips_and_leaves_the_input_alone():
-    torch.manual_seed(0)
-    images = torch.randn(64, 3, 4, 4)
-    before = images.clone()
-    changed = changed_by(0, images, padding=0)
-    assert torch.equal(images, before)
-    same = (changed == images).flatten(1).all(dim=1)
-    mirrored = (changed == images.flip(3)).flatten(1).all(dim=1)
-    assert (same | mirrored).all()
-    assert 16 < mirrored.sum() < 48
-
-
-def test_a_seed_repeats_the_changes():
+def test_a_seed_repeats_the_changes_and_the_input_stays():
     images = torch.randn(16, 3, 8, 8)
+    before = images.clone()
     first = changed_by(3, images)
+    assert torch.equal(images, before)
     assert torch.equal(first, changed_by(3, images))
     assert not torch.equal(first, changed_by(4, images))
-
-
-def test_dtype_and_memory_format_do_not_matter():
-    images = torch.randn(8, 3, 8, 8)
-    expected = changed_by(0, images)
     channels_last = images.to(memory_format=torch.channels_last)
-    assert torch.equal(changed_by(0, channels_last), expected)
-    half = changed_by(0, images.bfloat16())
-    assert torch.equal(half, expected.bfloat16())
+    assert torch.equal(first, changed_by(3, channels_last))
+    assert torch.equal(first.bfloat16(), changed_by(3, images.bfloat16()))
 
 
 @pytest.fixture(scope="module")
@@ -190,11 +164,8 @@ def test_blurred_digits_differ_in_sharpness_only(digits):
 
 
 def test_a_faint_digit_stays_finite():
-    assert (
-        vary(torch.full((8, 1, 28, 28), -data.MNIST_MEAN / data.MNIST_STD))
-        .isfinite()
-        .all()
-    )
+    paper = torch.full((8, 1, 28, 28), -data.MNIST_MEAN / data.MNIST_STD)
+    assert vary(paper).isfinite().all()
 
 
 def test_augmented_loader_changes_images_anew_and_keeps_labels():
@@ -208,11 +179,3 @@ def test_augmented_loader_changes_images_anew_and_keeps_labels():
         assert not torch.equal(one, two)
     assert torch.equal(torch.cat([labels for _, labels in first]), torch.arange(10))
     assert torch.equal(dataset.tensors[0], images), "the data stays as it was"
-
-
-def test_augmented_takes_another_function():
-    loader = Augmented([(torch.ones(2, 3, 4, 4), torch.tensor([0, 1]))], torch.neg)
-    (images, labels), *rest = loader
-    assert not rest
-    assert (images == -1).all()
-    assert labels.tolist() == [0, 1]

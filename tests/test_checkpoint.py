@@ -8,6 +8,7 @@ import random
 import re
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -65,10 +66,6 @@ def in_memory(generator: torch.Generator, size: int = NUM_EXAMPLES) -> DataLoade
 def noisy(generator: torch.Generator, workers: int = 0) -> DataLoader:
     options = {"shuffle": True, "generator": generator, "num_workers": workers}
     return DataLoader(NoisyDigits(), BATCH_SIZE, **options)
-
-
-def with_worker(generator: torch.Generator) -> DataLoader:
-    return noisy(generator, workers=1)
 
 
 def plain_sgd(model: nn.Module) -> tuple:
@@ -144,12 +141,10 @@ def small_state(seed: int = 0) -> TrainingState:
 @pytest.mark.parametrize(
     ("make_loader", "make_optimizer", "stops"),
     [
-        (in_memory, plain_sgd, [10]),
-        (in_memory, adam_and_cycle, [3, 13, 19]),
+        (in_memory, adam_and_cycle, [3, 10, 19]),
         (noisy, momentum_and_steps, [4, 5, 6]),
-        (noisy, adam_and_cycle, [1, 7]),
-        (noisy, two_groups, [7]),
-        (with_worker, plain_sgd, [7]),
+        (noisy, two_groups, [1, 7]),
+        (partial(noisy, workers=1), plain_sgd, [7]),
     ],
 )
 def test_a_resumed_run_equals_an_unbroken_one(
@@ -171,14 +166,6 @@ def test_a_resumed_run_equals_an_unbroken_one(
         assert len(state.history["steps"]) == stop
     train(state, loader, 4 * NUM_STEPS)
     assert bits(state) == expected
-
-
-def test_torch_itself_opens_the_file(tmp_path):
-    state = small_state()
-    path = checkpoint.save(state, tmp_path)
-    theirs = torch.load(path, weights_only=True)
-    assert flatten(theirs) == flatten(checkpoint.read(path))
-    assert flatten(theirs["model"]) == flatten(state.model.state_dict())
 
 
 @pytest.mark.skipif(not torch.accelerator.is_available(), reason="needs a GPU")
@@ -220,7 +207,7 @@ def finish_epoch(state: TrainingState, accuracy: float | None) -> None:
     state.history["epochs"].append(row)
 
 
-def test_the_last_k_and_the_best_are_kept(tmp_path):
+def test_the_last_k_and_the_best_are_kept_and_torch_itself_opens_them(tmp_path):
     state = small_state()
     finish_epoch(state, None)  # not validated: no best
     checkpoint.save(state, tmp_path)
@@ -236,6 +223,9 @@ def test_the_last_k_and_the_best_are_kept(tmp_path):
         "best.pt",
         "notes.pt",
     ]
+    theirs = torch.load(newest, weights_only=True)
+    assert flatten(theirs) == flatten(checkpoint.read(newest))
+    assert flatten(theirs["model"]) == flatten(state.model.state_dict())
     assert checkpoint.read(tmp_path / "best.pt")["epoch"] == 3
     newest.rename(tmp_path / "99999-epoch-000-step-00000.pt")
     newest = checkpoint.save(state, tmp_path)
@@ -318,19 +308,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
 
 @pytest.mark.parametrize(
     ("value", "kind"),
-    [
-        (np.float64(0.5), "numpy.float64"),
-        (nn.Linear(1, 1), "Linear"),
-        ({1, 2}, "set"),
-        (print, "builtin_function"),
-    ],
+    [(np.float64(0.5), "numpy.float64"), (nn.Linear(1, 1), "Linear"), ({1}, "set")],
 )
 def test_what_could_not_be_loaded_is_not_saved(value, kind, tmp_path):
     state = small_state()
     state.history["steps"].append({"loss": value})
-    with pytest.raises(CheckpointError, match=kind) as caught:
+    message = re.escape("['history']['steps'][0]['loss'] is a") + f".*{kind}"
+    with pytest.raises(CheckpointError, match=message):
         checkpoint.save(state, tmp_path)
-    assert "['history']['steps'][0]['loss'] is a" in str(caught.value)
     assert names(tmp_path) == []
 
 
@@ -480,7 +465,6 @@ class Compiled(nn.Module):
     ("wrap", "cause"),
     [
         (nn.DataParallel, 'with "module." come from DataParallel'),
-        (Compiled, '"_orig_mod." from torch.compile'),
         (lambda model: Compiled(nn.DataParallel(model)), "from torch.compile"),
     ],
 )
@@ -498,33 +482,29 @@ def test_prefixes_of_wrapped_networks_are_explained(wrap, cause, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "make_optimizer", "messages"),
+    ("model", "make_optimizer", "message"),
     [
         (
             PhotoNet(),
             plain_sgd,
-            [
-                "different network than this PhotoNet",
-                r"conv1.weight: float32 \(10, 1, 5, 5\) in the file, "
-                r"float32 \(6, 3, 5, 5\) here",
-                r"fc3.bias: missing in the file, float32 \(10,\) here",
-            ],
+            r"(?s)different network than this PhotoNet.*"
+            r"conv1.weight: float32 \(10, 1, 5, 5\) in the file, "
+            r"float32 \(6, 3, 5, 5\) here.*"
+            r"fc3.bias: missing in the file, float32 \(10,\) here",
         ),
-        (nn.Sequential(*[nn.Linear(2, 2)] * 20), plain_sgd, ["and 36 more"]),
-        (DropoutNet().double(), plain_sgd, ["float32.*float64"]),
-        (DropoutNet(), adam_and_cycle, ["optimizer SGD, but this run has Adam"]),
-        (DropoutNet(), momentum_and_steps, ["but this run has StepLR"]),
-        (DropoutNet(), two_groups, ["different number of parameter groups"]),
+        (nn.Sequential(*[nn.Linear(2, 2)] * 20), plain_sgd, "and 36 more"),
+        (DropoutNet().double(), plain_sgd, "float32.*float64"),
+        (DropoutNet(), adam_and_cycle, "optimizer SGD, but this run has Adam"),
+        (DropoutNet(), momentum_and_steps, "but this run has StepLR"),
+        (DropoutNet(), two_groups, "different number of parameter groups"),
     ],
 )
-def test_what_does_not_fit_is_refused(model, make_optimizer, messages, tmp_path):
+def test_what_does_not_fit_is_refused(model, make_optimizer, message, tmp_path):
     path = checkpoint.save(state_of(DropoutNet()), tmp_path)
     state = state_of(model, make_optimizer)
     before = bits(state)
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(CheckpointError, match=message):
         checkpoint.load(path, state)
-    for message in messages:
-        assert re.search(message, str(caught.value))
     assert bits(state) == before
 
 

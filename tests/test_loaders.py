@@ -23,14 +23,6 @@ def in_memory(plain):
     return data.to_tensors(plain)
 
 
-def test_all_256_values_are_scaled_as_v2_scales_them():
-    pixels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
-    dataset = SimpleNamespace(data=pixels, targets=torch.zeros(1, dtype=torch.int64))
-    (images, _) = data.to_tensors(dataset, 0.0, 1.0).tensors
-    expected = v2.ToDtype(torch.float32, scale=True)(v2.ToImage()(pixels.numpy()[0]))
-    assert torch.equal(images[0], expected)
-
-
 def test_to_tensors_equals_the_transforms_to_the_bit(plain, in_memory):
     for index in range(0, 10_000, 97):
         expected_image, expected_label = plain[index]
@@ -42,32 +34,23 @@ def test_to_tensors_equals_the_transforms_to_the_bit(plain, in_memory):
     assert (labels.shape, labels.dtype) == ((10_000,), torch.int64)
 
 
-@pytest.mark.parametrize("batch_size", [64, 1000, 3333])
+@pytest.mark.parametrize("batch_size", [64, 333])
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_both_loaders_yield_the_same_batches(plain, in_memory, batch_size, shuffle):
+def test_both_loaders_yield_the_same_batches(plain, batch_size, shuffle):
+    """Each epoch in a new order, with what is left as the last batch."""
+
     def seeded():
         return torch.Generator().manual_seed(7)
 
-    slow = DataLoader(plain, batch_size, shuffle=shuffle, generator=seeded())
-    fast = data.batches(in_memory, batch_size, shuffle, seeded())
+    few = Subset(plain, range(1_000))
+    slow = DataLoader(few, batch_size, shuffle=shuffle, generator=seeded())
+    fast = data.batches(data.to_tensors(few), batch_size, shuffle, seeded())
     assert len(slow) == len(fast)
-    for _epoch in range(2 if batch_size == 1000 else 1):
+    for _epoch in range(2):
         pairs = zip(slow, fast, strict=True)
         for (images, labels), (fast_images, fast_labels) in pairs:
             assert torch.equal(images, fast_images)
             assert torch.equal(labels, fast_labels)
-
-
-def test_shuffling_draws_a_new_order_each_epoch(in_memory):
-    loader = data.batches(in_memory, 1000, True, torch.Generator().manual_seed(0))
-    first, second = (torch.cat([y for _, y in loader]) for _ in range(2))
-    assert not torch.equal(first, second)
-    assert torch.equal(first.bincount(), second.bincount()), "each digit once"
-
-
-def test_the_last_batch_is_what_is_left(in_memory):
-    sizes = [len(y) for _, y in data.batches(in_memory, 3000)]
-    assert sizes == [3000, 3000, 3000, 1000]
 
 
 def test_a_sampler_draws_the_indices(in_memory):
@@ -89,22 +72,18 @@ def test_split_is_seeded_and_leaves_nothing_out():
     assert train.indices != other.indices
 
 
-@pytest.mark.parametrize("size", [0, -1, 10_000, 20_000])
+@pytest.mark.parametrize("size", [0, 10_000])
 def test_impossible_split_is_refused(plain, size):
     with pytest.raises(ValueError, match="between 1 and 9999"):
         data.split_train_validation(plain, size)
 
 
 def test_subset_of_subset(plain):
-    inner = Subset(plain, [5, 3, 8, 1])
-    outer = Subset(inner, [2, 0])
+    outer = Subset(Subset(plain, [5, 3, 8, 1]), [2, 0])
     images, labels = data.to_tensors(outer).tensors
     assert labels.tolist() == [plain[8][1], plain[5][1]]
     assert torch.equal(images[1], plain[5][0])
-
-
-def test_to_tensors_needs_a_torchvision_dataset():
-    with pytest.raises(TypeError, match="list"):
+    with pytest.raises(TypeError, match="list"):  # it has to be torchvision's
         data.to_tensors([1, 2, 3])
 
 

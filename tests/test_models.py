@@ -4,12 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.models import (
-    MODELS,
-    ResidualBlock,
-    ResidualNet,
-    count_parameters,
-)
+from helpers.models import MODELS, ResidualBlock, ResidualNet, count_parameters
+from helpers.recipe import DIGIT_MODELS, PHOTO_MODELS
 
 # Counted by hand, layer by layer: weights + biases.
 PARAMETERS = {
@@ -27,22 +23,18 @@ PARAMETERS = {
     "fast": 200 + 16 + 2_304 + 64 + 18_432 + 128 + 2_570,
 }
 
-FOR_PHOTOGRAPHS = {"photo", "residual"}
-
 
 @pytest.mark.parametrize("name", MODELS)
-def test_logits_have_one_score_a_class(name):
-    shape = (3, 32, 32) if name in FOR_PHOTOGRAPHS else (1, 28, 28)
+def test_logits_and_parameters(name):
+    """One score a class, no softmax; and what was counted by hand."""
+    assert (name in DIGIT_MODELS) != (name in PHOTO_MODELS)
     model = MODELS[name]()
     for batch_size in (1, 5):
+        shape = (3, 32, 32) if name in PHOTO_MODELS else (1, 28, 28)
         logits = model(torch.randn(batch_size, *shape))
         assert logits.shape == (batch_size, 10)
-    assert not torch.allclose(logits.exp().sum(dim=1), torch.ones(5)), "no softmax"
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_parameters_as_counted_by_hand(name):
-    assert count_parameters(MODELS[name]()) == PARAMETERS[name]
+    assert not torch.allclose(logits.exp().sum(dim=1), torch.ones(5))
+    assert count_parameters(model) == PARAMETERS[name]
 
 
 def test_only_trainable_parameters_are_counted():

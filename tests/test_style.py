@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from book_files import CHAPTERS, ROOT
@@ -23,15 +24,20 @@ SPELLED += ["pyproject.toml", "requirements.txt", "_config.yml", "_toc.yml"]
 SPELLED += ["README.zh-CN.md", "book", "helpers", "tests", ".ci", ".github"]
 
 
-def test_ruff_is_clean():
-    for command in (["check"], ["format", "--check"]):
-        run = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "."],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
-        assert run.returncode == 0, run.stdout + run.stderr
+def run(*words):
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]])
+def test_ruff_is_clean(command):
+    found = run("ruff", *command, ".")
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 def test_solutions_are_clean(tmp_path):
@@ -44,53 +50,28 @@ def test_solutions_are_clean(tmp_path):
                 if cell["source"][0].startswith("# Seen: "):  # it may be long
                     del cell["source"][0]
         (tmp_path / path.name).write_text(json.dumps(notebook), encoding="utf-8")
-    setup = ROOT / "pyproject.toml"
-    command = ["check", f"--config={setup}", "--extend-ignore=D1,E402,B018", tmp_path]
-    run = subprocess.run(
-        [sys.executable, "-m", "ruff", *command], capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    rules = [f"--config={ROOT / 'pyproject.toml'}", "--extend-ignore=D1,E402,B018"]
+    found = run("ruff", "check", *rules, tmp_path)
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
-def mypy(*arguments):
-    command = [sys.executable, "-m", "mypy", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-
-
-def test_the_helpers_are_annotated_and_the_annotations_hold():
-    run = mypy()
-    assert run.returncode == 0, run.stdout + run.stderr
-
-
-def test_a_missing_and_a_wrong_annotation_are_found(tmp_path):
+def test_the_helpers_are_annotated_and_the_annotations_hold(tmp_path):
+    """Of a file with mistakes beside them, two are found, so that mypy does look."""
     path = tmp_path / "example.py"
     path.write_text("def one(x):\n    return x\n\n\ntwo: int = 'two'\n")
-    found = mypy(path).stdout
-    assert "[no-untyped-def]" in found
-    assert "[assignment]" in found
+    found = run("mypy", "helpers", path).stdout
+    kinds = re.findall(r"^(.*?):\d+: error: .*\[(.+)\]$", found, re.M)
+    assert [Path(name).name for name, _ in kinds] == ["example.py"] * 2, found
+    assert [kind for _, kind in kinds] == ["no-untyped-def", "assignment"]
 
 
-def codespell(*arguments):
-    """Run codespell with the settings in pyproject.toml."""
-    command = [sys.executable, "-m", "codespell_lib", "--check-hidden", *arguments]
-    environment = os.environ | {"PYTHONUTF8": "1"}
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-
-
-def test_spelling():
-    run = codespell(*SPELLED)
-    assert run.returncode == 0, run.stdout + run.stderr
-
-
-def test_a_misspelling_is_found(tmp_path):
+def test_spelling(tmp_path):
+    """Two misspellings are put beside the book's files, and only they are found."""
     cell = {"cell_type": "markdown", "source": ["Recieved."]}  # codespell:ignore
     (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [cell]}))
     (tmp_path / "b.py").write_text('"""A fine colour."""\n')  # codespell:ignore
-    run = codespell(str(tmp_path))
-    found = re.findall(r"(\w+) ==> (\w+)", run.stdout)
-    assert sorted(found) == [
+    found = run("codespell_lib", "--check-hidden", *SPELLED, tmp_path).stdout
+    assert sorted(re.findall(r"(\w+) ==> (\w+)", found)) == [
         ("Recieved", "Received"),  # codespell:ignore
         ("colour", "color"),  # codespell:ignore
-    ]
+    ], found
