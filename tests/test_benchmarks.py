@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import fast_digits
+import fast_photographs
 import numpy as np
 import pytest
 import torch
@@ -327,12 +328,46 @@ def test_chapter_11_shows_what_is_measured():
     assert torch.equal(*distorted)
 
 
+def test_distorted_digits_are_the_same_digits_elsewhere():
+    digits = data.mnist("train").data[:200]
+    torch.manual_seed(0)
+    distorted = fast_digits.distort(digits)
+    assert distorted.shape == digits.shape
+    moved = (distorted - digits).flatten(1).abs().mean(1)
+    assert (moved > 0).all()
+    ink, before = distorted.sum(), digits.sum()
+    assert abs(ink / before - 1) < 0.1
+
+
 def test_accurate_recipe_takes_the_mean_of_weights(run):
     digits = data.mnist("train")
     pixels, labels = digits.data[:512], digits.targets[:512]
     model = fast_digits.train_accurate(pixels, labels, 0, num_epochs=2)
     assert model.n_averaged == 4
     assert model(fast_digits.to_images(pixels[:3])).shape == (3, 10)
+
+
+def test_whitened_patches_are_uncorrelated():
+    torch.manual_seed(0)
+    smooth = torch.nn.functional.avg_pool2d(torch.randn(200, 3, 34, 34), 3, stride=1)
+    filters = fast_photographs.whitening(smooth)
+    assert torch.equal(filters[:12], -filters[12:])
+    out = torch.nn.functional.conv2d(smooth, filters[:12])
+    covariance = torch.cov(out.transpose(0, 1).flatten(1))
+    assert torch.allclose(covariance, torch.eye(12), atol=0.1)
+
+
+def test_pieces_are_cut_out_of_their_pictures():
+    rows = torch.arange(32.0).view(1, 1, 32, 1)
+    pictures = (rows * 100 + torch.arange(32.0)).repeat(50, 3, 1, 1)
+    torch.manual_seed(0)
+    pieces = fast_photographs.pieces(pictures, 28)
+    corners = pieces[:, 0, 0, 0].tolist()
+    assert len(set(corners)) > 10
+    for piece, corner in zip(pieces, corners, strict=True):
+        top, left = divmod(int(corner), 100)
+        expected = pictures[0, :, top : top + 28, left : left + 28]
+        assert torch.equal(piece, expected)
 
 
 # --- The GPU's figures --------------------------------------------------------------
