@@ -330,8 +330,8 @@ def explore(
             "give the controls fewer values"
         )
     for role, function in (("draw", draw), ("describe", describe)):
-        if function is describe is None:
-            continue  # a text needs none
+        if function is None:
+            continue  # a text needs no description
         try:
             inspect.signature(function).bind(**explorer.setting(start))
         except TypeError as error:
