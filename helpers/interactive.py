@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from threading import current_thread, main_thread
 from typing import Any, TypeAlias
@@ -98,23 +98,16 @@ class Frame:
         )
 
 
+@dataclass
 class Explorer:
     """What `explore` returns; a notebook displays it as the cell's last value."""
 
-    def __init__(
-        self,
-        draw: Callable[..., Any],
-        describe: Callable[..., str] | None,
-        caption: str,
-        controls: list[Control],
-        start: Values,
-    ) -> None:
-        self.draw = draw
-        self.describe = describe
-        self.caption = caption
-        self.controls = controls
-        self.start = start
-        self._drawn: dict[Values, Frame] = {}
+    draw: Callable[..., Any]
+    describe: Callable[..., str] | None
+    caption: str
+    controls: list[Control]
+    start: Values
+    _drawn: dict[Values, Frame] = field(default_factory=dict)
 
     def combinations(self) -> list[Values]:
         """Return every setting of the controls, the last control moving first."""
@@ -328,7 +321,7 @@ def explore(
             f"an explorer has one to three controls, not {len(made)}; "
             "name them with their values, such as stride=[1, 2, 3]"
         )
-    start = _find_start(made, default or {})
+    start = _find_start(made, dict(default or {}))
     explorer = Explorer(draw, describe, caption, made, start)
     frames = len(explorer.combinations())
     if frames > MOST_FRAMES:
@@ -337,10 +330,8 @@ def explore(
             "give the controls fewer values"
         )
     for role, function in (("draw", draw), ("describe", describe)):
-        if function is None and role == "describe":
-            continue  # a text needs none
-        if not callable(function):
-            raise TypeError(f"{role} must be a function, not {function!r}")
+        if function is None:
+            continue  # a text needs no description
         try:
             inspect.signature(function).bind(**explorer.setting(start))
         except TypeError as error:
@@ -387,22 +378,21 @@ def _make_control(name: str, values: Iterable[Any]) -> Control:
     return control
 
 
-def _find_start(controls: list[Control], default: Mapping[str, Any]) -> Values:
+def _find_start(controls: list[Control], default: dict[str, Any]) -> Values:
     """Return the values that the controls start with."""
-    names = [control.name for control in controls]
-    for name in default:
-        if name not in names:
-            raise ValueError(
-                f"default names {name!r}, but the controls are {', '.join(names)}"
-            )
+    start = {control.name: control.values[0] for control in controls} | default
+    if len(start) > len(controls):
+        raise ValueError(
+            f"default names {[*start][-1]!r}, but the controls are "
+            f"{', '.join(control.name for control in controls)}"
+        )
     for control in controls:
-        value = default.get(control.name, control.values[0])
-        if value not in control.values:
+        if start[control.name] not in control.values:
             raise ValueError(
-                f"default sets {control.name} to {value!r}, which is none of its "
-                f"values: {', '.join(control.labels)}"
+                f"default sets {control.name} to {start[control.name]!r}, which is "
+                f"none of its values: {', '.join(control.labels)}"
             )
-    return tuple(default.get(control.name, control.values[0]) for control in controls)
+    return tuple(start.values())
 
 
 def _inputs(control: Control, start: int, explorer: str) -> str:

@@ -117,13 +117,12 @@ def _check_whole(path: str | Path, file: io.BytesIO) -> None:
             raise _damaged(path, "it begins with zeros") from error
         if start.startswith(b"PK"):
             raise _damaged(path, f"its directory is wrong ({error})") from error
-        reason, remedy = f"it begins with {start!r}", ANOTHER
+        reason = f"it begins with {start!r}"
         if start.startswith(b"\x80"):
             reason = "it looks like a pickle, and to load one can run any program"
-        elif start == b"pytorch-by-hand":
-            reason = "an older version of this book wrote it"
-            remedy = "Use that one, or train anew."
-        raise CheckpointError(f"{path} is no checkpoint: {reason}. {remedy}") from error
+        raise CheckpointError(
+            f"{path} is no checkpoint: {reason}. {ANOTHER}"
+        ) from error
     if broken is not None:
         raise _damaged(path, f"its record {broken} does not match its checksum")
     # PyTorch takes a record that is marked as a folder for an empty one.

@@ -108,10 +108,7 @@ class Run:
     train_loader: DataLoader[tuple[Tensor, ...]]
     sampler: DistributedSampler[tuple[Tensor, ...]] | None  # for several processes
     validation_loader: DataLoader[tuple[Tensor, ...]]
-    folder: Path
-    save_every: int
-    keep: int
-    go_on: str
+    options: argparse.Namespace  # out, save_every, keep, and go_on: what to type
     stop: StopRequest = field(default_factory=StopRequest)
 
     def join(self) -> None:
@@ -123,7 +120,7 @@ class Run:
         dist.all_gather_object(places, (self.state.epoch, self.state.step))
         if len(set(places)) > 1:
             raise CheckpointError(
-                f"the processes do not see the same checkpoints in {self.folder}: "
+                f"the processes do not see the same checkpoints in {self.options.out}: "
                 f"name a folder that all machines share with --out"
             )
 
@@ -179,7 +176,7 @@ class Run:
             settings["random"] = states
         self.state.settings = settings
         if distributed.rank() == 0:
-            checkpoint.save(self.state, self.folder, self.keep)
+            checkpoint.save(self.state, self.options.out, self.options.keep)
 
     def _after_step(self, bar: tqdm, loss: float, correct: int, size: int) -> None:
         """Record a step; save when it is time to, or when asked to stop."""
@@ -193,7 +190,7 @@ class Run:
         bar.update()
         if state.step == len(self.train_loader):
             return  # the end of the epoch saves
-        is_time = state.step % self.save_every == 0
+        is_time = state.step % self.options.save_every == 0
         if is_time:
             self.save()
         self._stop_if_asked(saved=is_time)
@@ -232,7 +229,7 @@ class Run:
             return
         if not saved:
             self.save()
-        _say(f"Stopped and saved. To go on: {self.go_on}")
+        _say(f"Stopped and saved. To go on: {self.options.go_on}")
         if self.recipe.processes > 1:
             dist.barrier()  # nobody leaves before all of it is written
         raise Stopped(number)
@@ -268,23 +265,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     parser = make_parser()
     options = parser.parse_args(words)
-    folder = options.out or Path("runs") / (options.model or Recipe.model)
-    go_on = command_to_go_on(words)
+    options.out = options.out or Path("runs") / (options.model or Recipe.model)
+    options.go_on = command_to_go_on(words)
     try:
         if not options.resume:
             new_recipe(options)  # what is wrong is told before a folder is made
         device = _device(options.device)
-        with _only_run_in(folder):
-            _train(_prepare(options, folder, device, go_on))
+        with _only_run_in(options.out):
+            _train(_prepare(options, device))
         return 0
     except OptionError as error:
         parser.error(str(error))
     except Stopped as stopped:
         return stopped.exit_status
     except KeyboardInterrupt:
-        saved = checkpoint.latest(folder)
-        ended = f"To go on from {saved.name}: {go_on}" if saved else "Nothing is saved."
-        _say(f"Stopped at once. {ended}")
+        saved, what = checkpoint.latest(options.out), "Nothing is saved."
+        if saved is not None:
+            what = f"To go on from {saved.name}: {options.go_on}"
+        _say(f"Stopped at once. {what}")
         return 128 + signal.SIGINT
     except (CheckpointError, data.DataError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -341,10 +339,11 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="In two processes: torchrun --local-addr=localhost "
         "--nproc-per-node=2 -m helpers.train ...",
     )
-    whole = _number(int, lambda n: n >= 1, "a whole number above 0")
-    seed = _number(int, lambda n: 0 <= n < 2**63, "a whole number from 0 to 2**63 - 1")
-    rate = _number(float, lambda x: 0 < x < math.inf, "a number above 0")
-    part = _number(float, lambda x: 0 <= x < 1, "a number from 0 to below 1")
+    whole = _value(int, lambda n: n >= 1, "a whole number above 0")
+    seed = _value(int, lambda n: 0 <= n < 2**63, "a whole number from 0 to 2**63 - 1")
+    rate = _value(float, lambda x: 0 < x < math.inf, "a number above 0")
+    part = _value(float, lambda x: 0 <= x < 1, "a number from 0 to below 1")
+    optimizer = _value(str, LEARNING_RATES.__contains__, " or ".join(LEARNING_RATES))
     usual = Recipe()
     rates = ", ".join(f"{lr} for {name}" for name, lr in LEARNING_RATES.items())
     per_step = f"digits per step, in each process ({usual.batch_size})"
@@ -352,7 +351,7 @@ def make_parser() -> argparse.ArgumentParser:
         ("model", _model, "NAME", f"{', '.join(DIGIT_MODELS)} ({usual.model})"),
         ("epochs", whole, "N", f"go through the digits N times ({usual.epochs})"),
         ("batch-size", whole, "N", per_step),
-        ("optimizer", _optimizer, "NAME", f"sgd or adam ({usual.optimizer})"),
+        ("optimizer", optimizer, "NAME", f"sgd or adam ({usual.optimizer})"),
         ("lr", rate, "RATE", f"the learning rate ({rates})"),
         ("momentum", part, "M", f"the momentum of sgd ({usual.momentum})"),
         ("seed", seed, "N", "fixes first weights, order of the digits and dropout (0)"),
@@ -383,14 +382,7 @@ def _model(text: str) -> str:
     return text
 
 
-def _optimizer(text: str) -> str:
-    if text not in LEARNING_RATES:
-        names = " or ".join(LEARNING_RATES)
-        raise argparse.ArgumentTypeError(f"{text!r} is not {names}")
-    return text
-
-
-def _number(
+def _value(
     kind: Callable[[str], Any], fits: Callable[[Any], bool], what: str
 ) -> Callable[[str], Any]:
     """Return what reads the value of an option and refuses others."""
@@ -465,13 +457,12 @@ def saved_recipe(
     return replace(Recipe(**found), epochs=epochs)
 
 
-def _prepare(
-    options: argparse.Namespace, folder: Path, device: torch.device, go_on: str
-) -> Run:
+def _prepare(options: argparse.Namespace, device: torch.device) -> Run:
     """Return the run that the options describe, in the state it was saved in."""
+    folder = options.out
     newest = checkpoint.latest(folder)
     if newest is None:
-        run = _build(new_recipe(options), options, folder, device, go_on)
+        run = _build(new_recipe(options), options, device)
         number = run.recipe.processes
         together = f" in {number} processes" if number > 1 else ""
         _say(f"Training {run.recipe.model}{together}, saving in {folder}")
@@ -489,7 +480,7 @@ def _prepare(
     if saved != newest:
         _say(f"warning: {newest.name} is damaged; {saved.name} is the newest good one")
     recipe = saved_recipe(options, saved, content.get("settings", {}))
-    run = _build(recipe, options, folder, device, go_on)
+    run = _build(recipe, options, device)
     state = run.state
     checkpoint.load(saved, state)
     if distributed.rank() > 0:
@@ -503,13 +494,7 @@ def _prepare(
     return run
 
 
-def _build(
-    recipe: Recipe,
-    options: argparse.Namespace,
-    folder: Path,
-    device: torch.device,
-    go_on: str,
-) -> Run:
+def _build(recipe: Recipe, options: argparse.Namespace, device: torch.device) -> Run:
     """Make everything that a run needs, in its state before the first step."""
     _seed_everything(recipe.seed)
     model = recipe.make_model().to(device)
@@ -530,10 +515,7 @@ def _build(
         train_loader=data.batches(digits, recipe.batch_size, True, order, sampler),
         sampler=sampler,
         validation_loader=data.batches(validation, 1_000),
-        folder=folder,
-        save_every=options.save_every,
-        keep=options.keep,
-        go_on=go_on,
+        options=options,
     )
 
 

@@ -135,6 +135,8 @@ def test_cached_results_follow_what_a_chapter_can_reach(little, monkeypatch):
     helpers = little.root / "helpers"
     helpers.joinpath("doctor.py").write_text("a = 1\n")
     helpers.joinpath("classroom", "grade.py").write_text("a = 1\n")
+    helpers.joinpath("__pycache__").mkdir()  # as an import leaves it
+    helpers.joinpath("__pycache__", "models.pyc").write_text("")
     done = build(little.root)
     assert done.returncode == 0, done.stderr
     assert "Executing" not in done.stderr

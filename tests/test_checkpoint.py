@@ -420,7 +420,6 @@ OLD = {"_use_new_zipfile_serialization": False}
         (lambda data: pickle.dumps({}), "no checkpoint: it looks like a pickle"),
         (lambda data: saved({"a": torch.ones(1)}, **OLD), "looks like a pickle"),
         (lambda data: b"GIF89a", "no checkpoint: it begins with b'GIF89a'"),
-        (lambda data: b"pytorch-by-hand checkpoint, format 1", "an older version"),
         (lambda data: zipped("a/model.pt", data), "but a zip of a/model.pt"),
         (lambda data: saved(nn.Linear(1, 1)), "Linear.*any program.*state_dict"),
         (lambda data: saved([]), "it holds a list, no dict"),

@@ -113,7 +113,7 @@ def test_default():
         ({"c": [1, 2], "d": [1, 2]}, ValueError, "one to three controls, not 4"),
         ({"default": {"power": 7}}, ValueError, "power to 7, .* values: 1, 2, 3"),
         ({"default": {"pwer": 1}}, ValueError, "names 'pwer', .* sign, power"),
-        ({"describe": "text"}, TypeError, "describe must be a function, not 'text'"),
+        ({"describe": "text"}, TypeError, "describe must take .* 'text' is not a call"),
         ({"draw": lambda x: None}, TypeError, r"draw must take .* \(sign, power\)"),
         ({"describe": lambda: ""}, TypeError, "describe must take the controls"),
     ],

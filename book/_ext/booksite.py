@@ -27,6 +27,7 @@ from booksite_execution import execute_notebooks, execution_key
 from booksite_front import THUMBNAIL, direct_needs, draw_map, in_words, thumbnail
 from booksite_nodes import (
     OPTIONAL,
+    Part,
     depart_fold,
     depart_title,
     fold_optional,
@@ -38,6 +39,7 @@ from booksite_nodes import (
     visit_math,
     visit_math_block,
     visit_raw,
+    write_parts,
     write_themes,
 )
 from booksite_paper import EpubBuilder, lay_out, page_of_paper
@@ -118,11 +120,7 @@ def finish_page(app, doctree, docname) -> None:
             paragraph["classes"].append(
                 "language-en" if chinese else "language-zh-Hans"
             )
-    for placeholder in list(doctree.findall(FrontPagePart)):
-        html = app.builder.templates.render(
-            placeholder["template"], book_map(app, docname)
-        )
-        placeholder.replace_self(nodes.raw("", html, format="html"))
+    write_parts(app, doctree, docname)
 
 
 # What a page knows about itself -------------------------------------------------
@@ -222,19 +220,15 @@ def page_facts(app, docname: str) -> dict:
     return facts
 
 
-class FrontPagePart(nodes.General, nodes.Element):
-    """Stands where the map or the table of chapters will be."""
-
-
 class FrontPageDirective(SphinxDirective):
     """``{chapters}`` and ``{map}``: see the templates of these names."""
 
     def run(self) -> list[nodes.Node]:
         """Leave a placeholder; all is known when all chapters are read."""
-        return [FrontPagePart(template=f"{self.name}.html")]
+        return [Part(template=f"{self.name}.html", values=book_map)]
 
 
-def book_map(app, docname: str) -> dict:
+def book_map(app, docname: str, part: Part) -> dict:
     """Return the book's parts and their pages for the front page."""
     parts = []
     for tree in app.config.external_site_map.root.subtrees:
@@ -352,7 +346,7 @@ def setup(app) -> dict:
     )
     app.add_node(nodes.raw, override=True, html=(visit_raw, None))
     app.add_node(HideCodeCellNode, override=True, html=(visit_fold, depart_fold))
-    app.add_node(FrontPagePart)
+    app.add_node(Part)
     app.add_directive("chapters", FrontPageDirective)
     app.add_directive("map", FrontPageDirective)
     app.connect("env-before-read-docs", execute_notebooks)
@@ -371,7 +365,7 @@ def setup(app) -> dict:
     app.setup_extension("booksite_edition")
     app.book_facts = lambda: book_facts(app)
     return {
-        "env_version": 4,  # a higher number has all pages read anew
+        "env_version": 5,  # a higher number has all pages read anew
         "parallel_read_safe": False,
         "parallel_write_safe": False,
     }

@@ -11,6 +11,7 @@ import inspect
 import json
 from pathlib import Path
 
+from booksite_nodes import Part
 from docutils import nodes
 from sphinx.locale import get_translation
 from sphinx.util.docutils import SphinxDirective
@@ -26,10 +27,6 @@ NETWORKS = {"dropout": _("trained on MNIST"), "varied": _("trained on varied dig
 STOPS = (0, 30, 100, 300, 860)
 
 
-class DrawPart(nodes.General, nodes.Element):
-    """Stands where a part of the page will be."""
-
-
 class DrawPartDirective(SphinxDirective):
     """``{draw} pad``, ``{draw} layers``, ``{draw} wrong``: the parts of the page."""
 
@@ -41,25 +38,14 @@ class DrawPartDirective(SphinxDirective):
         if part not in PARTS:
             raise self.error(f"draw {part}: it must be one of {', '.join(PARTS)}")
         self.env.metadata[self.env.docname]["draws"] = True
-        return [DrawPart(part=part)]
+        return [Part(template=f"draw-{part}.html", values=part_values, on_site=True)]
 
 
-def write_parts(app, doctree, docname) -> None:
-    """Put the parts of the page into its tree."""
-    if app.builder.name != "html":
-        return
-    for placeholder in list(doctree.findall(DrawPart)):
-        static = app.builder.static_files(docname)
-        html = app.builder.templates.render(
-            f"draw-{placeholder['part']}.html",
-            {
-                "static": static,
-                "misread": NUM_MISREAD,
-                "networks": NETWORKS,
-                "stops": STOPS,
-            },
-        )
-        placeholder.replace_self(nodes.raw("", html, format="html"))
+def part_values(app, docname: str, part: Part) -> dict:
+    """Return what the templates of the page are filled with."""
+    static = app.builder.static_files(docname)
+    values = {"misread": NUM_MISREAD, "networks": NETWORKS, "stops": STOPS}
+    return values | {"static": static}
 
 
 def write_script(app, exception, flag: str, name: str, make) -> None:
@@ -191,9 +177,7 @@ def samples(model, test) -> tuple[list[dict], int]:
 
 def setup(app) -> dict:
     """Connect all of the above to Sphinx."""
-    app.add_node(DrawPart)
     app.add_directive("draw", DrawPartDirective)
-    app.connect("doctree-resolved", write_parts)
     app.connect("build-finished", write_network)
     app.setup_extension("booksite_train")
     return {"parallel_read_safe": False, "parallel_write_safe": False}

@@ -37,15 +37,8 @@ def execution_key(root: Path) -> str:
     helpers = root / "helpers"
     for path in sorted(helpers.rglob("*")):
         inside = path.relative_to(helpers)
-        if (
-            path.is_file()
-            and path.suffix != ".po"
-            and not {inside.parts[0], "__pycache__"}
-            & {
-                *OUT_OF_REACH,
-                *inside.parts[1:-1],
-            }
-        ):
+        in_reach = inside.parts[0] not in OUT_OF_REACH
+        if in_reach and path.is_file() and path.suffix not in (".po", ".pyc"):
             digest.update(inside.as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

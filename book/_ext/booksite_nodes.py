@@ -1,4 +1,4 @@
-"""How the parts of a page become HTML: formulas, figures, folds, output."""
+"""How the parts of a page become HTML: templates, formulas, figures, folds, output."""
 
 import base64
 import hashlib
@@ -20,6 +20,27 @@ FIGURE_GRAYS = {"light": "#4b5058", "dark": "#b4bbc6"}
 OPTIONAL = "optional"  # the tag of cells, and the class of what they make
 # A figure inside the HTML that a cell displayed: explorers, solutions.
 FRAME = re.compile(r'<img src="data:image/svg\+xml;base64,([^"]+)"([^>]*?)\s*/?>')
+
+
+# Templates --------------------------------------------------------------------
+
+
+class Part(nodes.General, nodes.Element):
+    """Stands where a ``template`` will be, with the values that ``values`` returns.
+
+    Paper has none of it if ``on_site``.
+    """
+
+
+def write_parts(app, doctree, docname: str) -> None:
+    """Put the HTML of its parts into a page; all is known of all pages now."""
+    for part in list(doctree.findall(Part)):
+        if part.get("on_site") and app.builder.name != "html":
+            part.parent.remove(part)
+            continue
+        values = part["values"](app, docname, part)
+        html = app.builder.templates.render(part["template"], values)
+        part.replace_self(nodes.raw("", html, format="html"))
 
 
 # Mathematics ------------------------------------------------------------------

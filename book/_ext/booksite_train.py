@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 from booksite_draw import digest, write_script
+from booksite_nodes import Part
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
@@ -19,10 +20,6 @@ from sphinx.util.docutils import SphinxDirective
 SCRIPT = "_static/train-digits.js"
 STEPS = {"train": 20, "test": 10}  # the page has every 20th and every 10th digit
 NUM_EPOCHS = 20
-
-
-class TrainPart(nodes.General, nodes.Element):
-    """Stands where a part of the page will be, on the site."""
 
 
 class TrainDirective(SphinxDirective):
@@ -42,29 +39,26 @@ class TrainDirective(SphinxDirective):
         content = nodes.container()
         self.state.nested_parse(self.content, self.content_offset, content)
         if self.name == "try":
-            begin = TrainPart(template="train-try.html", state=self.arguments[0])
-            return [begin, *content.children, TrainPart(template="train-tried.html")]
+            begin = part("train-try.html", state=self.arguments[0])
+            return [begin, *content.children, part("train-tried.html")]
         path = write_figure(self.env.app)
         address = os.path.relpath(path, self.env.srcdir).replace(os.sep, "/")
         image = nodes.image(uri=f"/{address}", alt=self.options["alt"])
         caption = nodes.caption("", "", *content[0].children)
         still = nodes.figure("", image, caption, classes=["still"])
-        return [still, TrainPart(template="train.html")]
+        return [still, part("train.html")]
 
 
-def write_parts(app, doctree, docname) -> None:
-    """Put the parts of the page into its tree; on paper there are none."""
-    for part in list(doctree.findall(TrainPart)):
-        if app.builder.name != "html":
-            part.parent.remove(part)
-            continue
-        context = {
-            "static": app.builder.static_files(docname),
-            "state": part.get("state"),
-            "title": part.parent.next_node(nodes.title).astext(),
-        }
-        html = app.builder.templates.render(part["template"], context)
-        part.replace_self(nodes.raw("", html, format="html"))
+def part(template: str, state: str = "") -> Part:
+    """Return what stands where a part of the page will be, on the site."""
+    return Part(template=template, values=part_values, on_site=True, state=state)
+
+
+def part_values(app, docname: str, part: Part) -> dict:
+    """Return what the templates of the page are filled with."""
+    title = part.parent.next_node(nodes.title).astext()
+    static = app.builder.static_files(docname)
+    return {"static": static, "state": part["state"], "title": title}
 
 
 def write_digits(app, exception) -> None:
@@ -145,9 +139,7 @@ def draw() -> str:
 
 def setup(app) -> dict:
     """Connect all of the above to Sphinx."""
-    app.add_node(TrainPart)
     app.add_directive("train", TrainDirective)
     app.add_directive("try", TrainDirective)
-    app.connect("doctree-resolved", write_parts)
     app.connect("build-finished", write_digits)
     return {"parallel_read_safe": False, "parallel_write_safe": False}

@@ -41,19 +41,7 @@ STALE_NOTE = "*（下面这段的英文已有改动，译文尚未跟上，先�
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,}|:{3,})")
 NUMBER = re.compile(r"(?<![A-Za-z_\d.])-?\d+(?:[.,]\d+)*")
 WORDS = re.compile(r'(?<![\w.])_\(\s*"((?:[^"\\]|\\.)*)"')
-SPELLED = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-]
+SPELLED = "zero one two three four five six seven eight nine ten"
 HAN = r"[\u3400-\u9fff]"
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 Block = tuple[str, str]  # its name and its English
@@ -129,11 +117,8 @@ class Catalogs:
 
     def chinese(self, name: str) -> nbformat.NotebookNode | str:
         """Return a page in Chinese, with what is stale in English."""
-        there = {
-            (entry.msgctxt, entry.msgid): entry.msgstr
-            for entry in polib.pofile(str(self.locale / f"{name}.po"))
-            if entry.translated() and not entry.fuzzy
-        }
+        entries = polib.pofile(str(self.locale / f"{name}.po")).translated_entries()
+        there = {(entry.msgctxt, entry.msgid): entry.msgstr for entry in entries}
 
         def say(context: str, text: str) -> str:
             if context == "site":
@@ -229,11 +214,10 @@ def rewrite_results(cell: nbformat.NotebookNode, say: Say) -> None:
                 text = text.replace(f'alt="{alt}"', f'alt="{html.escape(alternative)}"')
         elif '<form class="explorer"' in text:
             # A frame that is text was printed by the code.
+            printed, words = r"<pre\b[\s\S]*?</pre>", r'(?<=alt=")[^"]+(?=")'
             text = re.sub(
-                r'<pre\b[\s\S]*?</pre>|(?<=alt=")[^"]+(?=")|(?<=>)[^<>]+(?=<)',
-                lambda m: (
-                    m[0] if m[0][:4] == "<pre" else say_numbers(m[0], cell.id, say)
-                ),
+                rf"{printed}|({words}|(?<=>)[^<>]+(?=<))",
+                lambda m: say_numbers(m[1], cell.id, say) if m[1] else m[0],
                 text,
             )
         if text:
@@ -284,12 +268,8 @@ def site_words(root: Path) -> list[str]:
     config = yaml.safe_load(root.joinpath("_config.yml").read_text("utf-8"))
     words = [config["title"], config["author"], config["copyright"]]
     words += [f"Solution{more}: click to open" for more in ("", ", continued")]
-    for folder, pattern in (
-        ("_templates", "*.html"),
-        ("_static", "*.js"),
-        ("_ext", "*.py"),
-    ):
-        for path in sorted(root.joinpath("book", folder).glob(pattern)):
+    for pattern in ("_templates/*.html", "_static/*.js", "_ext/*.py"):
+        for path in sorted(root.joinpath("book").glob(pattern)):
             words += words_in(path)
     first = root / "book" / "_templates" / "first-cells.toml"
     for cells in tomllib.loads(first.read_text("utf-8")).values():
@@ -398,14 +378,11 @@ def compare(english: str, other: str, names: dict) -> Iterator[str]:
         yield f"fences: {found} instead of {fences}"
     ours, theirs = facts(english), facts(other)
     # What English says in a word, "a five", Chinese may say in a figure.
-    words = re.findall(r"[a-z]+", plain(english).lower())
-    said = [
-        str(SPELLED.index(w)) for word in words if (w := word.rstrip("s")) in SPELLED
-    ]
-    extra = Counter(theirs["numbers"]) - Counter(ours["numbers"])
-    theirs["numbers"] = sorted(
-        (Counter(theirs["numbers"]) - (extra & Counter(said))).elements()
-    )
+    spelled, numbers = SPELLED.split(), Counter(theirs["numbers"])
+    words = (w.rstrip("s") for w in re.findall(r"[a-z]+", plain(english).lower()))
+    said = Counter(str(spelled.index(word)) for word in words if word in spelled)
+    said &= numbers - Counter(ours["numbers"])
+    theirs["numbers"] = sorted((numbers - said).elements())
     for kind, there in ours.items():
         if there != theirs[kind]:
             yield f"{kind}: {theirs[kind]} instead of {there}"

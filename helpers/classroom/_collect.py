@@ -170,11 +170,8 @@ def _age(file: File) -> tuple[object, ...]:
     """Return a key: by time, of which a zip knows only two seconds, then by name."""
     parts, (*day, seconds), _ = file
     pieces = re.findall(r"\d+|\D+", "/".join(parts).removesuffix(".ipynb"))
-    return (
-        *day,
-        seconds // 2,
-        [(int(p), "") if p.isdecimal() else (-1, p) for p in pieces],
-    )
+    name = [(int(p), "") if p.isdecimal() else (-1, p) for p in pieces]
+    return (*day, seconds // 2, name)
 
 
 def _student(parts: tuple[str, ...], chapters: dict[str, Chapter]) -> Student:

@@ -285,6 +285,11 @@ class Stopwatch:
         self.seconds += time.perf_counter() - self.start
         self.cpu_seconds += cpu_time() - self.cpu_start
 
+    def row(self, epoch: int, accuracy: float) -> dict[str, Any]:
+        """Return what is said of an epoch."""
+        row = {"epoch": epoch, "seconds": round(self.seconds, 3)}
+        return row | {"cpu_seconds": round(self.cpu_seconds, 3), "accuracy": accuracy}
+
 
 def cpu_time() -> float:
     """Return the seconds that all cores have worked for us, workers included."""
@@ -348,14 +353,7 @@ def run(
             if by_epoch is not None:
                 by_epoch.step()
         _, accuracy = evaluate(model, held_out_loader, loss_fn, device)
-        epochs.append(
-            {
-                "epoch": epoch,
-                "seconds": round(watch.seconds, 3),
-                "cpu_seconds": round(watch.cpu_seconds, 3),
-                "accuracy": accuracy,
-            }
-        )
+        epochs.append(watch.row(epoch, accuracy))
         if accuracy >= until:
             break
     return {"seed": seed, "parameters": count_parameters(model), "epochs": epochs}
@@ -380,13 +378,8 @@ def run_from_bytes(
             model = train_fast(*on_device, seed, round(recipe.share * len(labels)))
     loader = data.batches(data.to_tensors(held_out), 1_000)
     _, accuracy = evaluate(model, loader, nn.CrossEntropyLoss(), device)
-    row = {
-        "epoch": recipe.num_epochs,
-        "seconds": round(watch.seconds, 3),
-        "cpu_seconds": round(watch.cpu_seconds, 3),
-        "accuracy": accuracy,
-    }
-    return {"seed": seed, "parameters": count_parameters(model), "epochs": [row]}
+    epochs = [watch.row(recipe.num_epochs, accuracy)]
+    return {"seed": seed, "parameters": count_parameters(model), "epochs": epochs}
 
 
 def measure_on_test(

@@ -17,12 +17,10 @@ gpu-photographs  seconds until 94 % of the test photographs are (needs CIFAR-10)
 """
 
 import itertools
-import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -30,15 +28,15 @@ from typing import Any
 import digits
 import photographs
 import torch
-import torch.nn.functional as F
-from run import parse
+from photographs import make_step, some_photographs
+from run import read_options
 from torch import Tensor, nn
 from torch.optim import SGD
 from torch.utils.data import DataLoader, Subset
-from writing import Part, measure_part
+from writing import Part, in_fresh_process, measure_part
 
 from helpers import data
-from helpers.device import choose_device, synchronize, time_calls
+from helpers.device import synchronize, time_calls
 from helpers.models import DropoutNet, FastNet, ResidualNet
 from helpers.training import train_one_epoch
 
@@ -123,44 +121,6 @@ def dtype_of(form: str, device: torch.device) -> torch.dtype:
         raise LookupError("for this GPU has no bfloat16")
     dtype: torch.dtype = getattr(torch, form)
     return dtype
-
-
-def make_step(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    dtype: torch.dtype = torch.float32,
-) -> Callable[[], Tensor]:
-    """Return a function that takes one training step, and returns its loss.
-
-    Raises
-    ------
-    LookupError
-        If gradients in this format cannot be scaled here.
-    """
-    device_type = images.device.type
-    if (dtype, device_type) == (torch.float16, "mps") and torch.__version__ < (2, 8):
-        raise LookupError("for a Mac's GPU scales gradients from PyTorch 2.8 on")
-    optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
-    # Gradients that are too small for float16 are computed from a larger loss.
-    scaler = torch.amp.GradScaler(device_type, enabled=dtype == torch.float16)
-
-    def step() -> Tensor:
-        with torch.autocast(device_type, dtype, enabled=dtype != torch.float32):
-            loss = F.cross_entropy(model(images), labels)
-        optimizer.zero_grad()
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        return loss.detach()
-
-    return step
-
-
-def some_photographs(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return noise in the shape of photographs, and labels."""
-    images = torch.randn(count, 3, 32, 32, device=device)
-    return images, torch.randint(10, (count,), device=device)
 
 
 def seconds_a_call(step: Step, device: torch.device, calls: int) -> float:
@@ -355,9 +315,7 @@ def measure_compile(
     """Time a step in a fresh process, compiled or as it is."""
     if limit:
         return compiled_step(about, device)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return pool.submit(compiled_step, about, device).result()
+    return in_fresh_process(compiled_step, about, device)
 
 
 def compiled_step(about: About, device: torch.device) -> dict[str, Any]:
@@ -386,12 +344,11 @@ def measure_digits(
     return digits.measure_on_test(name, seed, device, limit)
 
 
-def named(**choices: Iterable[Any]) -> list[About]:
-    """Return all combinations of the choices."""
-    return [
-        dict(zip(choices, each, strict=True))
-        for each in itertools.product(*choices.values())
-    ]
+def named(name: Callable[..., str], **choices: Iterable[Any]) -> dict[str, About]:
+    """Return all combinations of the choices, by the name that each is given."""
+    products = itertools.product(*choices.values())
+    combinations = [dict(zip(choices, each, strict=True)) for each in products]
+    return {name(**about): about for about in combinations}
 
 
 def part_of(measure: Any, runs: dict[str, About], seeds: int = 1) -> Part:
@@ -421,74 +378,45 @@ def loop_changes() -> dict[str, About]:
 
 def make_parts(sizes: Sizes) -> dict[str, Part]:
     """Return all parts, in these sizes."""
-    calls, width, batch_size = sizes.calls, sizes.width, sizes.batch_size
-    products = named(size=sizes.matrices, format=FORMATS, calls=[calls])
-    steps = [
-        about
-        for about in named(
-            where=("gpu", "cpu"),
-            width=sizes.widths,
-            batch_size=sizes.batch_sizes,
-            calls=[calls],
-        )
-        if about["where"] == "gpu" or about["batch_size"] <= 64
-    ]
-    copies = named(
-        pinned=[False, True],
-        own_stream=[False, True],
-        photographs=[sizes.copied],
-        calls=[calls],
+    calls = {"calls": [sizes.calls]}
+    large = {"width": [sizes.width], "batch_size": [sizes.batch_size]} | calls
+    products = named(
+        "{size}/{format}".format, size=sizes.matrices, format=FORMATS, **calls
     )
+    by_size = "{where}, width {width}, batch {batch_size}".format
+    sides = {"width": sizes.widths, "batch_size": sizes.batch_sizes} | calls
+    steps = named(by_size, where=["gpu"], **sides)
+    sides["batch_size"] = [size for size in sizes.batch_sizes if size <= 64]
+    steps |= named(by_size, where=["cpu"], **sides)
+    copies = named(
+        lambda pinned, own_stream, **_: (
+            ("pinned" if pinned else "pageable") + ", own stream" * own_stream
+        ),
+        pinned=(False, True),
+        own_stream=(False, True),
+        photographs=[sizes.copied],
+        **calls,
+    )
+    del copies["pageable, own stream"]
     formats = named(
+        lambda format, channels_last, **_: format + ", channels last" * channels_last,
         channels_last=(False, True),
         format=FORMATS,
-        width=[width],
-        batch_size=[batch_size],
-        calls=[calls],
+        **large,
     )
     compiled = named(
+        lambda network, mode, **_: f"{network}, {mode or 'plain'}",
         network=("FastNet", "ResidualNet"),
         mode=sizes.modes,
-        width=[width],
-        batch_size=[batch_size],
-        calls=[calls],
+        **large,
     )
     return {
-        "gpu-matmul": part_of(
-            measure_matmul,
-            {f"{about['size']}/{about['format']}": about for about in products},
-        ),
-        "gpu-steps": part_of(
-            measure_steps,
-            {
-                "{where}, width {width}, batch {batch_size}".format(**about): about
-                for about in steps
-            },
-        ),
+        "gpu-matmul": part_of(measure_matmul, products),
+        "gpu-steps": part_of(measure_steps, steps),
         "gpu-loop": part_of(measure_loop, loop_changes(), seeds=3),
-        "gpu-copy": part_of(
-            measure_copy,
-            {
-                ("pinned" if about["pinned"] else "pageable")
-                + ", own stream" * about["own_stream"]: about
-                for about in copies
-                if about["pinned"] or not about["own_stream"]
-            },
-        ),
-        "gpu-precision": part_of(
-            measure_precision,
-            {
-                about["format"] + ", channels last" * about["channels_last"]: about
-                for about in formats
-            },
-        ),
-        "gpu-compile": part_of(
-            measure_compile,
-            {
-                f"{about['network']}, {about['mode'] or 'plain'}": about
-                for about in compiled
-            },
-        ),
+        "gpu-copy": part_of(measure_copy, copies),
+        "gpu-precision": part_of(measure_precision, formats),
+        "gpu-compile": part_of(measure_compile, compiled),
         "gpu-digits": Part(
             measure_digits,
             {name: asdict(digits.RECIPES[name]) for name in ("fast", "examples")},
@@ -523,11 +451,11 @@ PARTS = make_parts(Sizes())
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
-    options = parse(__doc__, PARTS, arguments)
+    options = read_options(__doc__, PARTS, arguments)
     torch.backends.cudnn.benchmark = True
     parts = make_parts(SMALL) if options.limit else PARTS
-    for name in options.parts:
-        measure_part(name, parts[name], choose_device(options.device), options)
+    for name in options.names:
+        measure_part(name, parts[name], options)
     return 0
 
 

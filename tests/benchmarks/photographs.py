@@ -304,8 +304,8 @@ def measure_speed(device: torch.device) -> dict[str, list[dict[str, Any]]]:
     ]
     by_format = []
     for name, memory_format, dtype in [
-        ("float32", torch.contiguous_format, None),
-        ("float32, channels last", torch.channels_last, None),
+        ("float32", torch.contiguous_format, torch.float32),
+        ("float32, channels last", torch.channels_last, torch.float32),
         ("bfloat16, channels last", torch.channels_last, torch.bfloat16),
     ]:
         model = ResidualNet().to(memory_format=memory_format)
@@ -318,22 +318,49 @@ def time_step(
     model: nn.Module,
     batch_size: int,
     device: torch.device,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> float:
     """Return the median seconds of a training step."""
-    model.to(device).train()
-    optimizer = SGD(model.parameters(), lr=0.001, momentum=0.9)
-    images = torch.randn(batch_size, 3, 32, 32, device=device)
-    labels = torch.randint(10, (batch_size,), device=device)
+    step = make_step(model.to(device), *some_photographs(batch_size, device), dtype)
+    return statistics.median(time_calls(step, device, warmup=5, repeats=30))
 
-    def step() -> None:
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+
+def make_step(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    dtype: torch.dtype = torch.float32,
+) -> Callable[[], Tensor]:
+    """Return a function that takes one training step, and returns its loss.
+
+    Raises
+    ------
+    LookupError
+        If gradients in this format cannot be scaled here.
+    """
+    device_type = images.device.type
+    if (dtype, device_type) == (torch.float16, "mps") and torch.__version__ < (2, 8):
+        raise LookupError("for a Mac's GPU scales gradients from PyTorch 2.8 on")
+    optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
+    # Gradients that are too small for float16 are computed from a larger loss.
+    scaler = torch.amp.GradScaler(device_type, enabled=dtype == torch.float16)
+
+    def step() -> Tensor:
+        with torch.autocast(device_type, dtype, enabled=dtype != torch.float32):
             loss = F.cross_entropy(model(images), labels)
         optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        return loss.detach()
 
-    return statistics.median(time_calls(step, device, warmup=5, repeats=30))
+    return step
+
+
+def some_photographs(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return noise in the shape of photographs, and labels."""
+    images = torch.randn(count, 3, 32, 32, device=device)
+    return images, torch.randint(10, (count,), device=device)
 
 
 PHOTOGRAPHS = Part(

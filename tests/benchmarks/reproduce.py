@@ -6,30 +6,27 @@ writes one file for each tutorial into helpers/records/. It may be stopped at an
 time: the same command goes on after the last finished epoch.
 """
 
-import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.utils.data import Dataset, TensorDataset
 from tqdm import tqdm
-from writing import stamp, write_json
+from writing import make_parser, parse, stamp, write_json
 
-from helpers import checkpoint, data, models, records
-from helpers.device import choose_device
+from helpers import checkpoint, data, models
 from helpers.evaluation import (
     accuracy_per_class,
     confusion_matrix,
     evaluate,
     predict,
 )
-from helpers.files import print_anything
 from helpers.training import train_one_epoch
 
 
@@ -148,23 +145,14 @@ RECIPES = {
 }
 
 
-Batch = TypeVar("Batch")
-
-
 def load_data(recipe: Tutorial) -> tuple[TensorDataset, TensorDataset, str]:
     """Return training and test tensors, and where the images came from."""
-    train: Dataset[object]
-    test: Dataset[object]
+    read: Callable[[str], Dataset] = data.mnist
     if recipe.model == "photo":
-        photographs = data.cifar10("train")
-        train, test, source = photographs, data.cifar10("test"), photographs.source
-    else:
-        train, test, source = data.mnist("train"), data.mnist("test"), "MNIST"
-    return (
-        data.to_tensors(train, recipe.mean, recipe.std),
-        data.to_tensors(test, recipe.mean, recipe.std),
-        source,
-    )
+        read = data.cifar10
+    halves = read("train"), read("test")
+    train, test = (data.to_tensors(half, recipe.mean, recipe.std) for half in halves)
+    return train, test, getattr(halves[0], "source", "MNIST")
 
 
 def build(
@@ -231,7 +219,8 @@ def run(
 
     while state.epoch < recipe.num_epochs:
         label = f"{name} seed {seed} epoch {state.epoch + 1}/{recipe.num_epochs}"
-        batches = with_progress(state.remaining_batches(loader), len(loader), label)
+        remaining = state.remaining_batches(loader)
+        batches = tqdm(remaining, label, len(loader), leave=False)
         train_one_epoch(model, batches, loss_fn, optimizer, device, record_step)
         test_loss, test_accuracy = evaluate(model, test_loader, loss_fn, device)
         state.epoch += 1
@@ -256,11 +245,6 @@ def run(
         "per_class": per_class,
         "per_class_first_ten": first_ten,
     }
-
-
-def with_progress(batches: Iterable[Batch], total: int, label: str) -> Iterator[Batch]:
-    """Yield `batches` behind a progress bar that clears itself."""
-    return iter(tqdm(batches, total=total, desc=label, leave=False, file=sys.stderr))
 
 
 def means_of_runs(losses: list[float], epoch: int, run: int) -> list[float]:
@@ -315,29 +299,16 @@ def write_record(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
-    print_anything()
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("tutorials", nargs="*", metavar="TUTORIAL", help="000 … 004")
+    parser = make_parser(__doc__, "tutorial", RECIPES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--device", help="cpu, cuda, mps; chosen if left out")
-    parser.add_argument(
-        "--out", type=Path, default=records.FOLDER, help="folder of the files"
-    )
     parser.add_argument("--runs", type=Path, help="folder of the checkpoints")
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     try:
         options.runs = options.runs or data.cache_folder() / "reproduce"
     except data.DataError as error:
         parser.error(str(error))
-    names = options.tutorials or list(RECIPES)
-    for name in names:
-        if name not in RECIPES:
-            parser.error(f"no tutorial {name!r}; there are {', '.join(RECIPES)}")
-    try:
-        device = choose_device(options.device)
-    except ValueError as error:
-        parser.error(str(error))
-    for name in names:
+    device = options.device
+    for name in options.names:
         train, test, source = load_data(RECIPES[name])
         if "stand-in" in source:
             print(f"{name}: skipped, for there are no photographs here.")

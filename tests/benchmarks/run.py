@@ -19,18 +19,15 @@ Chapter 13's records come from reproduce.py.
 
 import argparse
 import sys
-from pathlib import Path
 
 import depth
 import digits
 import photographs
 import speed
 import torch
-from writing import Part, measure_part
+from writing import Part, make_parser, measure_part, parse
 
 from helpers import records
-from helpers.device import choose_device
-from helpers.files import print_anything
 
 PARTS = {
     "digits": digits.WHOLE_RUNS,
@@ -43,41 +40,29 @@ PARTS = {
 }
 
 
-def parse(
-    description: str, parts: dict[str, Part], arguments: list[str] | None
+def read_options(
+    text: str, parts: dict[str, Part], arguments: list[str] | None
 ) -> argparse.Namespace:
     """Return the options that this program shares with gpu.py."""
-    print_anything()
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
+    parser = make_parser(text, "part", parts)
     parser.add_argument("--seeds", type=int, help="at most so many per recipe")
     parser.add_argument("--limit", type=int, help="examples of each set, to try it out")
     parser.add_argument("--threads", type=int, help="of PyTorch; else one per core")
-    parser.add_argument("--device", help="cpu, cuda, mps; chosen if left out")
     parser.add_argument("--again", action="store_true", help="measure once more")
     parser.add_argument("--note", default="", help="on the machine, for the record")
-    parser.add_argument(
-        "--out", type=Path, default=records.FOLDER, help="folder of the files"
-    )
-    options = parser.parse_args(arguments)
-    for name in options.parts:
-        if name not in parts:
-            parser.error(f"no part {name!r}; there are {', '.join(parts)}")
+    options = parse(parser, arguments)
     if options.limit and options.out == records.FOLDER:
         parser.error("--limit is for trying: name another folder with --out")
     if options.threads:
         torch.set_num_threads(options.threads)
-    options.parts = options.parts or list(parts)
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
-    options = parse(__doc__, PARTS, arguments)
-    for name in options.parts:
-        measure_part(name, PARTS[name], choose_device(options.device), options)
+    options = read_options(__doc__, PARTS, arguments)
+    for name in options.names:
+        measure_part(name, PARTS[name], options)
     return 0
 
 

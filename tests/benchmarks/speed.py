@@ -1,13 +1,11 @@
 """How long an epoch takes, how much of it is waiting for data, and how it grows."""
 
-import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import torch
 from digits import FAST, STEPS, build, run, with_transform
 from torch import nn, optim
 from torch.utils.data import DataLoader, Dataset, Subset
-from writing import Part
+from writing import Part, in_fresh_process
 
 from helpers import data
 from helpers.device import synchronize, time_calls
@@ -74,10 +72,7 @@ def measure_growth(
 ) -> dict[str, Any]:
     """Train on a share of the digits, all prepared at once, in a fresh process."""
     digits = (limit or 60_000) // int(name)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        arguments = (digits, seed, device, torch.get_num_threads())
-        return pool.submit(_grow, *arguments).result()
+    return in_fresh_process(_grow, digits, seed, device, torch.get_num_threads())
 
 
 def _grow(
@@ -101,14 +96,10 @@ def measure_compile(
     name: str, seed: int, device: torch.device, limit: int | None
 ) -> dict[str, Any]:
     """Time training steps of the fast recipe, compiled or as they are."""
-    spawn = multiprocessing.get_context("spawn")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(1, mp_context=spawn) as pool,
-    ):
-        # An empty folder: nothing that was compiled before is used again.
+    # An empty folder: nothing that was compiled before is used again.
+    with tempfile.TemporaryDirectory() as folder:
         arguments = (name, seed, device, torch.get_num_threads(), folder)
-        return pool.submit(_step_seconds, *arguments).result()
+        return in_fresh_process(_step_seconds, *arguments)
 
 
 def _step_seconds(

@@ -4,20 +4,23 @@ A part of the measurements has a file, which is written after each run. A run th
 the file holds is left alone, so that a command that was stopped goes on.
 """
 
+import argparse
 import datetime
 import json
+import multiprocessing
 import os
 import statistics
-from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from helpers.device import environment
-from helpers.files import replacing
+from helpers import records
+from helpers.device import choose_device, environment
+from helpers.files import print_anything, replacing
 
 # Takes a run's name, a seed, the device, and how many examples of each set to use.
 Measure = Callable[[str, int, torch.device, int | None], dict[str, Any]]
@@ -36,6 +39,48 @@ class Part:
     seeds: dict[str, int]  # how often each is measured
     facts: Callable[[torch.device, int | None], dict[str, Any]] = lambda *_: {}
     summarize: Callable[[dict[str, Any], Path], dict[str, Any]] | None = None
+
+
+def make_parser(text: str, kind: str, names: Iterable[str]) -> argparse.ArgumentParser:
+    """Return what reads a command line that names what is to be measured.
+
+    It explains itself by a program's docstring, and has the options of all programs.
+    """
+    print_anything()
+    shown = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=text, formatter_class=shown)
+    parser.set_defaults(kind=kind, known=list(names))
+    parser.add_argument("names", nargs="*", metavar=kind.upper(), help=", ".join(names))
+    parser.add_argument("--device", help="cpu, cuda, mps; chosen if left out")
+    text = "folder of the files"
+    parser.add_argument("--out", type=Path, default=records.FOLDER, help=text)
+    return parser
+
+
+def parse(
+    parser: argparse.ArgumentParser, arguments: list[str] | None
+) -> argparse.Namespace:
+    """Return the options, with all names where none was given, and the device."""
+    options = parser.parse_args(arguments)
+    for name in options.names:
+        if name not in options.known:
+            known = ", ".join(options.known)
+            parser.error(f"no {options.kind} {name!r}; there are {known}")
+    options.names = options.names or options.known
+    try:
+        options.device = choose_device(options.device)
+    except ValueError as error:
+        parser.error(str(error))
+    return options
+
+
+def in_fresh_process(
+    task: Callable[..., dict[str, Any]], *arguments: object
+) -> dict[str, Any]:
+    """Return what a function returns in a Python that has done nothing before."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(task, *arguments).result()
 
 
 def stamp(device: torch.device, note: str = "") -> dict[str, Any]:
@@ -65,17 +110,9 @@ def median(seeds: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def measure_part(
-    name: str, part: Part, device: torch.device, options: Namespace
-) -> None:
-    """Measure what the part's file does not hold yet.
-
-    Parameters
-    ----------
-    options : Namespace
-        ``out`` (folder of the files), ``seeds`` (at most so many a run),
-        ``limit`` (examples of each set), ``again`` (measure once more) and ``note``.
-    """
+def measure_part(name: str, part: Part, options: argparse.Namespace) -> None:
+    """Measure what the part's file does not hold yet; the options are run.py's."""
+    device = options.device
     path = options.out / f"{name}.json"
     content = json.loads(path.read_text()) if path.exists() else {}
     if options.again or not content:
