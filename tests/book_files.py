@@ -1,15 +1,30 @@
 """Where the book's files are, and how to read a notebook."""
 
 import json
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 CHAPTERS = [path for path in NOTEBOOKS if path.name[:2].isdigit()]
+# What belittles the reader's effort.
+BELITTLING = r"\b(simply|just|obviously|of course|easy|easily)\b"
 
 
-def read_cells(path: Path, cell_type: str) -> list[dict]:
-    """Return a notebook's cells of one type, source joined to one string."""
+def read_cells(path: Path, cell_type: str = "") -> list[dict]:
+    """Return a notebook's cells, or those of one type, source joined to one string."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == cell_type]
+    cells = [c for c in notebook["cells"] if cell_type in ("", c["cell_type"])]
     return [cell | {"source": "".join(cell["source"])} for cell in cells]
+
+
+def tags(cell: dict) -> list[str]:
+    """Return a cell's tags."""
+    return cell["metadata"].get("tags", [])
+
+
+def glossary_entries() -> dict[str, str]:
+    """Return the entries of the glossary by their English names."""
+    text = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    entries = re.split(r"^## ", text, flags=re.M)[1:]
+    return {entry.splitlines()[0]: entry for entry in entries}

@@ -26,9 +26,38 @@ from booksite_pdf import BROWSERS
 # The built site; `jupyter-book build .` makes it. BOOK_SITE names another folder.
 SITE = Path(os.environ.get("BOOK_SITE", ROOT / "_build" / "html")).resolve()
 
-RUN_AXE = """async (options) => {
-    const { violations } = await axe.run({ resultTypes: ["violations"], ...options });
-    return violations.map(({ id, nodes }) =>
+PHONE = {"width": 360, "height": 740}
+UNFOLD = """() => {
+    for (const fold of document.querySelectorAll("details")) fold.open = true;
+    return new Promise((done) =>  // when the boxes that scroll have been found
+        requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
+# To judge colors takes axe longest. They follow from what is computed for an element
+# and from the grounds it lies on, so of each look the one with most text will do.
+RUN_AXE = """async ({ structure, colors }) => {
+    const looks = new Map();
+    const look = (element, grounds) => {
+        const { color, backgroundColor, backgroundImage, opacity, fontSize, fontWeight }
+            = getComputedStyle(element);
+        grounds += `${backgroundColor} ${backgroundImage} ${opacity};`
+            .replace("rgba(0, 0, 0, 0) none 1;", "");
+        const texts = [...element.childNodes].filter(
+            ({ nodeType }) => nodeType === Node.TEXT_NODE);
+        const length = texts.map(({ data }) => data.trim()).join("").length
+            || Number(element.matches("input, select"));
+        const key = [grounds, color, fontSize, fontWeight].join();
+        const judged = length > (looks.get(key)?.length ?? 0)
+            && element.checkVisibility() && !element.closest("[aria-hidden=true]");
+        if (judged) looks.set(key, { element, length });
+        for (const child of element.children) look(child, grounds);
+    };
+    look(document.body, "");
+    const elements = [...looks.values()].map(({ element }) => element);
+    const runs = [];
+    if (structure)
+        runs.push(await axe.run({ rules: { "color-contrast": { enabled: false } } }));
+    if (colors) runs.push(await axe.run(elements, { runOnly: ["color-contrast"] }));
+    return runs.flatMap(({ violations }) => violations).map(({ id, nodes }) =>
         `${id}: ${nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
 }"""
 
@@ -79,18 +108,29 @@ def served(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def axe_violations(page, **options: object) -> list[str]:
-    """Return what axe finds wrong with a page as it is now, a line for each rule.
-
-    The options are those of ``axe.run``.
-    """
+def axe_violations(page, *, structure: bool = True, colors: bool = True) -> list[str]:
+    """Return what axe finds wrong with a page as it is now, a line for each rule."""
     if not page.evaluate("typeof window.axe === 'object'"):
         try:
             script = resources.files("axe_playwright_python") / "axe.min.js"
         except ImportError:
             missing("axe: pip install -r tests/requirements-browser.txt")
         page.evaluate(script.read_text("utf-8"))
-    return page.evaluate(RUN_AXE, options)
+    return page.evaluate(RUN_AXE, {"structure": structure, "colors": colors})
+
+
+def axe_violations_in_both_themes(page) -> list[str]:
+    """Return what axe finds wrong with a light page, and with its dark colors."""
+    found = axe_violations(page)
+    page.emulate_media(color_scheme="dark")
+    return found + axe_violations(page, structure=False)
+
+
+def fits_a_phone(page) -> bool:
+    """Show the page as on a phone; return whether nothing is scrolled sideways."""
+    page.set_viewport_size(PHONE)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    return width <= PHONE["width"]
 
 
 def latin_words(page, selector: str) -> set[str]:
@@ -138,9 +178,10 @@ class Visit:
             }))"""
         )
 
-    def requests_elsewhere(self, address: str) -> list[str]:
-        """Return the requests that left `address`."""
-        return [url for url in self.requests if not url.startswith((address, "data:"))]
+    def faults(self, address: str) -> list[str]:
+        """Return what the page complained of, and what it asked of other hosts."""
+        asked = [url for url in self.requests if not url.startswith((address, "data:"))]
+        return self.complaints + asked
 
 
 @contextmanager

@@ -2,12 +2,19 @@
 
 import os
 import re
+import shutil
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
 import nbformat
+import polib
 from book_files import ROOT
+
+sys.path.append(str(ROOT / "book" / "_ext"))
+
+import booksite_zh as zh
 
 TOC = """\
 format: jb-book
@@ -127,6 +134,42 @@ def write_book(root: Path) -> Path:
         needs=["01", "02"],
     )
     return root
+
+
+CHINESE = {
+    "# One": "# 一",
+    "About one.": "讲的是一。",
+    "## GPU first": "## 先讲 GPU",
+    "### Strides (optional)": "### 步子（选读）",
+    "A line that rises.": "一条上升的线。",
+    "Step a.": "第 a 步。",
+}
+
+
+def fill(path: Path, texts: dict) -> None:
+    """Give the entries of a PO file their Chinese; the rest stays as it is."""
+    file = polib.pofile(str(path))
+    for entry in file:
+        entry.msgstr = entry.msgstr or texts.get(entry.msgid, entry.msgid)
+    file.save()
+
+
+def add_chinese(root: Path) -> None:
+    """Give a little book a Chinese edition of its first chapter."""
+    locale = root / "book" / "locale" / "zh_CN"
+    locale.mkdir(parents=True)
+    shutil.copy(ROOT / "book" / "locale" / "zh_CN" / "site.po", locale)
+    zh.main("update", "01-one", root=root)
+    # What an explorer shows is known when it has run; here it is known before.
+    cells = nbformat.read(root / "book" / "01-one.ipynb", as_version=4).cells
+    explorer = next(cell.id for cell in cells if "explorer" in cell.source)
+    file = polib.pofile(str(locale / "01-one.po"))
+    for step in "abcd":
+        entry = polib.POEntry(msgctxt=f"{explorer} shows", msgid=f"Step {step}.")
+        file.append(entry)
+    file.save()
+    for path in locale.glob("*.po"):
+        fill(path, CHINESE)
 
 
 def build(root: Path, *options: str, **variables: str) -> subprocess.CompletedProcess:

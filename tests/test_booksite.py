@@ -15,9 +15,9 @@ import matplotlib.pyplot as plt
 import nbformat
 import pytest
 from book_files import CHAPTERS, ROOT, read_cells
-from browser import missing
+from browser import PHONE, axe_violations, fits_a_phone, missing, served
 from docutils import core, nodes
-from little_book import build, code, text, write_book, write_chapter
+from little_book import add_chinese, build, code, text, write_book, write_chapter
 
 sys.path.append(str(ROOT / "book" / "_ext"))
 
@@ -38,21 +38,16 @@ GITHUB = "https://github.com/someone/a-book"
 def little(tmp_path_factory):
     """Build the little book; return its site, its pages and what the build said."""
     root = write_book(tmp_path_factory.mktemp("little"))
+    add_chinese(root)
     done = build(root)
     assert done.returncode == 0, done.stdout + done.stderr
     site = root / "_build" / "html"
 
-    def page(name):
-        return bs4.BeautifulSoup(site.joinpath("book", name).read_text(), "html.parser")
+    def page(name, folder="book"):
+        text = site.joinpath(folder, name).read_text("utf-8")
+        return bs4.BeautifulSoup(text, "html.parser")
 
     return SimpleNamespace(root=root, site=site, page=page, said=done.stderr)
-
-
-def test_times_leave_out_what_is_optional(little):
-    facts = little.page("01-one.html").select_one(".facts").get_text(" ", strip=True)
-    assert "About 2 min to read, + 3 min optional" in facts
-    row = little.page("index.html").select_one(".chapters li li")
-    assert "2 min to read + 3 min optional" in row.get_text(" ", strip=True)
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -73,19 +68,21 @@ def test_the_readme_and_the_opening_say_how_long_a_chapter_takes(path):
     assert minutes <= 45
 
 
-def test_a_chapter_says_its_time_in_words(little):
-    facts = little.page("02-two.html").select_one(".facts").get_text(" ")
+def said(page, selector):
+    return [part.get_text(" ", strip=True) for part in page.select(selector)]
+
+
+def test_the_front_page_and_the_chapters_know_times_aims_and_needs(little):
+    (facts,) = said(little.page("01-one.html"), ".facts")
+    assert "About 2 min to read, + 3 min optional" in facts
+    (facts,) = said(little.page("02-two.html"), ".facts")
     assert "To look things up in" in facts
     assert "min to read" not in facts
-    row = little.page("index.html").select(".chapters li li")[1]
-    assert "to look things up in" in row.get_text()
-
-
-def test_the_front_page_knows_aims_and_needs(little):
-    front_page = little.page("index.html")
-    first = front_page.select_one(".chapters li li")
-    assert "Count to one. Stop." in first.get_text()
-    words = front_page.select_one(".map figcaption").get_text()
+    first, second, _ = said(little.page("index.html"), ".chapters li li")
+    assert "Count to one. Stop." in first
+    assert "2 min to read + 3 min optional" in first
+    assert "to look things up in" in second
+    (words,) = said(little.page("index.html"), ".map figcaption")
     assert words == "Chapters 1 to 3 build on each other, in this order."
 
 
@@ -130,20 +127,28 @@ def test_links_and_old_addresses_in_a_browser(little, visit):
     page.wait_for_url(f"{base}/03-three.html#moved")
 
 
-def test_cached_results_follow_what_a_chapter_can_reach(little, monkeypatch):
-    assert little.said.count("Execution Successful") == 3
+def test_results_are_kept_and_a_failing_cell_fails_the_build(little, monkeypatch):
+    assert little.said.count("Execution Successful") == 3, "each notebook once"
     helpers = little.root / "helpers"
+    key = execution.execution_key(little.root)
     helpers.joinpath("doctor.py").write_text("a = 1\n")
     helpers.joinpath("classroom", "grade.py").write_text("a = 1\n")
     helpers.joinpath("__pycache__").mkdir()  # as an import leaves it
     helpers.joinpath("__pycache__", "models.pyc").write_text("")
-    done = build(little.root)
-    assert done.returncode == 0, done.stderr
-    assert "Executing" not in done.stderr
-    helpers.joinpath("models.py").write_text("a = 1\n")
-    assert build(little.root).stderr.count("Execution Successful") == 3
-    key = execution.execution_key(little.root)
+    assert execution.execution_key(little.root) == key
     monkeypatch.setenv("CIFAR10_IMAGES", "photographs.zip")
+    assert execution.execution_key(little.root) != key
+    monkeypatch.undo()
+    path = little.root / "book" / "03-three.ipynb"
+    whole = path.read_text("utf-8")
+    write_chapter(path, [text("# Three\n\nA."), code("print(1 / (3 - 3))")])
+    done = build(little.root)
+    path.write_text(whole, "utf-8")
+    assert done.returncode != 0
+    assert "Execution Successful" not in done.stderr, "of the others are kept"
+    for said in ("03-three.ipynb", "ZeroDivisionError", "print(1 / (3 - 3))"):
+        assert said in done.stderr
+    helpers.joinpath("models.py").write_text("a = 1\n")
     assert execution.execution_key(little.root) != key
 
 
@@ -157,24 +162,85 @@ def test_no_chapter_reaches_what_the_cache_leaves_out():
             )
 
 
-def test_what_is_optional_ends_at_a_heading(tmp_path):
-    root = write_book(tmp_path)
+def test_what_is_optional_ends_at_a_heading():
     cells = [text("# One\n\nA."), text("### B", "optional"), text("Not optional.")]
-    write_chapter(root / "book" / "01-one.ipynb", cells)
-    done = build(root)
-    assert done.returncode != 0
-    assert "no heading parts what is optional" in done.stderr
+    fault = booksite_nodes.mark_optional(None, cells)
+    assert "no heading parts what is optional" in fault
 
 
-def test_a_failing_cell_fails_the_build(tmp_path):
-    root = write_book(tmp_path)
-    cells = [text("# One\n\nA."), code("print(1 / (3 - 3))")]
-    write_chapter(root / "book" / "01-one.ipynb", cells)
-    done = build(root)
-    assert done.returncode != 0
-    assert "01-one.ipynb" in done.stderr
-    assert "ZeroDivisionError" in done.stderr
-    assert "print(1 / (3 - 3))" in done.stderr
+# The Chinese edition -----------------------------------------------------------
+
+
+def test_a_chinese_page_has_the_same_results_and_sections(little):
+    english = little.page("01-one.html")
+    chinese = little.page("01-one.html", "zh/book")
+    assert chinese.html["lang"] == "zh-Hans"
+    assert chinese.h1.get_text().startswith("1. 一")
+    for selector in ("section[id]", "div.cell_input", "details.optional"):
+        assert len(chinese.select(selector)) == len(english.select(selector)) > 0
+    anchors = [section["id"] for section in english.select("section[id]")]
+    assert [section["id"] for section in chinese.select("section[id]")] == anchors
+    assert chinese.select_one("td a")["href"] == "#strides-optional"
+    facts = chinese.select_one(".facts").get_text(" ", strip=True)
+    assert "阅读约 2 分钟，选读另需 3 分钟" in facts
+
+
+def test_what_cells_show_is_in_chinese_too(little):
+    page = little.page("01-one.html", "zh/book")
+    alternatives = [image["alt"] for image in page.select("main img")]
+    assert "一条上升的线。" in alternatives
+    assert "第 a 步。" in alternatives
+    solution = page.select_one("details.solution")
+    assert solution.summary.get_text() == "解答：点击展开"
+    for image in page.select("main img"):
+        file = little.site.joinpath("zh", "book", image["src"]).resolve()
+        assert file.is_relative_to(little.site / "_images")
+        assert file.is_file()
+
+
+def test_pages_in_english_only_are_marked_and_have_no_switch(little):
+    assert not little.site.joinpath("zh", "book", "02-two.html").exists()
+    assert not little.page("02-two.html").select("a.language")
+    page = little.page("01-one.html", "zh/book")
+    for link in [*page.select("nav#contents li a"), page.select_one("#deeper p a")]:
+        target = little.site.joinpath("zh", "book", link["href"].partition("#")[0])
+        in_english = "02" in link["href"] or "03" in link["href"]
+        assert (link.get("hreflang") == "en") == in_english
+        assert in_english == (little.site / "book" in target.resolve().parents)
+    assert page.select_one("#deeper p a")["href"] == "../../book/02-two.html#links"
+    numbers = [a.get_text() for a in page.select("nav#contents li.toctree-l1 > a")]
+    assert numbers == ["1. 一", "2. Two", "3. Three"]
+
+
+def test_the_notebook_to_take_away_is_chinese(little):
+    path = little.site / "zh" / "notebooks" / "01-one.ipynb"
+    cells = nbformat.read(path, as_version=4).cells
+    assert cells[0].source.startswith("## 运行之前")
+    assert any(cell.source.startswith("# 一") for cell in cells)
+    assert "(#步子（选读）)" in "".join(cell.source for cell in cells)
+    assert not any(cell.get("outputs") for cell in cells)
+
+
+def test_the_switch_and_the_search_in_a_browser(little, visit):
+    base = little.site.as_uri()
+    seen = visit(viewport=PHONE)
+    seen.page.goto(f"{base}/book/01-one.html#gpu-first")
+    seen.page.wait_for_function("scrollY > 0")
+    seen.page.click("a.language")
+    seen.page.wait_for_url(f"{base}/zh/book/01-one.html#gpu-first")
+    assert fits_a_phone(seen.page)
+    seen.page.goto(f"{base}/zh/search.html?q=讲的是什么")
+    hit = seen.page.locator("#search-results li a").first
+    assert hit.inner_text() == "一"
+    assert "在 1 节中找到" in seen.page.locator("[role=status]").inner_text()
+    hit.click()
+    seen.page.click("a.language")
+    seen.page.wait_for_url(f"{base}/book/01-one.html")
+    assert seen.faults(base) == []
+    with served(little.site) as address:
+        page = visit(color_scheme="dark").page
+        page.goto(f"{address}zh/book/01-one.html")
+        assert axe_violations(page) == []
 
 
 # Where the book is published ------------------------------------------------------
@@ -183,22 +249,14 @@ def test_a_failing_cell_fails_the_build(tmp_path):
 @pytest.mark.parametrize(
     ("remote", "address"),
     [
-        ("https://github.com/someone/a-book.git", GITHUB),
-        ("https://github.com/someone/a-book/", GITHUB),
-        ("https://user:secret@github.com/someone/a-book.git", GITHUB),
+        ("https://user:secret@github.com/someone/a-book.git?token=abc", GITHUB),
+        ("https://github.com/someone/a-book/#readme", GITHUB),
         ("git@github.com:someone/a-book.git", GITHUB),
-        ("ssh://git@github.com:22/someone/a-book.git", GITHUB),
         ("git://github.com/someone/a-book", GITHUB),
         ("ssh://git@ssh.github.com:443/someone/a-book.git", GITHUB),
-        ("https://github.com/someone/a-book.git?token=abc", GITHUB),
-        ("https://github.com/someone/a-book/#readme", GITHUB),
         ("http://localhost:3000/me/book.git", "http://localhost:3000/me/book"),
-        (
-            "git@git.example.org:group/sub/book",
-            "https://git.example.org/group/sub/book",
-        ),
+        ("git@git.example.org:a/b/book", "https://git.example.org/a/b/book"),
         ("git@unknown-alias:someone/a-book.git", ""),
-        ("/srv/git/book.git", ""),
         ("../book", ""),
         ("file:///srv/git/book.git", ""),
         ("C:\\books\\book", ""),
@@ -250,25 +308,24 @@ def test_site_address(monkeypatch):
 
 
 @pytest.fixture
-def notebook(tmp_path):
-    """A chapter with links."""
+def copied(tmp_path):
+    """Return what writes copies of a chapter, and the cells of the one in a folder."""
     path = tmp_path / "01-tensors.ipynb"
     links = (
         "[data](03-data.ipynb#shuffle), [GPU](glossary.md#GPU), [there](https://x.y)"
     )
     write_chapter(path, [text(links)])
-    return path
+
+    def copy(folder, *places):
+        repository.write_copies([path], tmp_path, *places)
+        cells = nbformat.read(tmp_path / folder / path.name, as_version=4).cells
+        return [cell.source for cell in cells]
+
+    return copy
 
 
-def copied(notebook, folder, *places):
-    """Write the copies; return the cells of the one in a folder."""
-    repository.write_copies([notebook], notebook.parent, *places)
-    path = notebook.parent / folder / notebook.name
-    return [cell.source for cell in nbformat.read(path, as_version=4).cells]
-
-
-def test_a_copy_for_colab_installs_the_book(notebook):
-    note, install, keep, links = copied(notebook, "colab", GITHUB, "https://b.org/")
+def test_a_copy_for_colab_installs_the_book(copied):
+    note, install, keep, links = copied("colab", GITHUB, "https://b.org/")
     assert "Drive" in note
     assert f'"git+{GITHUB}"' in install
     assert "GPU" in install
@@ -286,17 +343,17 @@ def test_a_copy_for_colab_installs_the_book(notebook):
         (("https://h/me/book", ""), "https://h/me/book/blob/HEAD/book/glossary.md#gpu"),
     ],
 )
-def test_a_download_fetches_what_it_needs_or_says_what(notebook, places, link):
-    _, first, links = copied(notebook, "notebooks", *places)
+def test_a_download_fetches_what_it_needs_or_says_what(copied, places, link, tmp_path):
+    _, first, links = copied("notebooks", *places)
     assert f"[GPU]({link})" in links
     if places[0]:
         assert f'"git+{places[0]}"' in first
         return
-    assert not notebook.with_name("colab").exists()
+    assert not tmp_path.joinpath("colab").exists()
     alone = [sys.executable, "-I", "-c", f"import sys; sys.path[:] = []\n{first}"]
-    said = subprocess.run(alone, capture_output=True, text=True).stderr
-    assert said.splitlines()[-1].startswith("ImportError: ")
-    assert "requirements.txt" in said
+    error = subprocess.run(alone, capture_output=True, text=True).stderr
+    assert error.splitlines()[-1].startswith("ImportError: ")
+    assert "requirements.txt" in error
 
 
 # Formulas, tables, output ---------------------------------------------------------
@@ -354,25 +411,16 @@ def test_faces_for_chinese_stand_behind_those_for_latin():
 # The front page ---------------------------------------------------------------
 
 
-NEEDS = {n: set(range(1, n)) for n in range(1, 8)} | {
-    8: set(range(1, 7)),
-    9: set(range(1, 9)),
-    10: set(range(1, 8)),
-}
+NEEDS = {n: set(range(1, n)) for n in range(1, 8)}
+NEEDS |= {8: set(range(1, 7)), 9: set(range(1, 9)), 10: set(range(1, 8))}
 
 
 def test_the_map_leaves_out_what_follows():
     direct = front.direct_needs(NEEDS)
-    assert direct[1] == []
-    assert direct[6] == [5]
-    assert direct[8] == [6]
-    assert direct[9] == [7, 8]
+    assert [direct[n] for n in (1, 6, 8, 9)] == [[], [5], [6], [7, 8]]
     assert front.layers(direct)[5:] == [[6], [7, 8], [10, 9]]
     assert front.direct_needs({1: set(), 3: {1, 2}}) == {1: [], 3: [1]}
-
-
-def test_the_map_in_words():
-    assert front.in_words(front.direct_needs(NEEDS)) == (
+    assert front.in_words(direct) == (
         "Chapters 1 to 6 build on each other, in this order. "
         "Chapters 7 and 8 build on chapter 6. "
         "Chapter 9 builds on chapters 7 and 8. Chapter 10 builds on chapter 7."
@@ -390,10 +438,8 @@ def test_the_map_is_drawn_inside_its_frame(down):
     assert len(boxes) == len(direct)
     for box in boxes:
         x, y, w, h = (float(box.get(key)) for key in ("x", "y", "width", "height"))
-        assert x >= 0
-        assert y >= 0
-        assert x + w <= width
-        assert y + h <= height
+        assert 0 <= x <= x + w <= width
+        assert 0 <= y <= y + h <= height
     corners = {(box.get("x"), box.get("y")) for box in boxes}
     assert len(corners) == len(boxes), "no two in one place"
     arrows = drawing.findall("path")

@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 import torch
 from book_files import ROOT
-from browser import SITE, axe_violations, built, latin_words
+from browser import (
+    PHONE,
+    SITE,
+    UNFOLD,
+    axe_violations,
+    fits_a_phone,
+    latin_words,
+    visits,
+)
 
 from helpers import data, pretrained
 from helpers.models import DropoutNet
@@ -25,10 +33,7 @@ sys.path.append(str(ROOT / "book" / "_ext"))
 
 import booksite_draw
 
-PAGE = SITE / "book" / "draw.html"
 SCRIPT = SITE / booksite_draw.SCRIPT
-PHONE = {"width": 360, "height": 740}
-
 # Lines through points "xy" of a field of 10 by 10; a comma lifts the pen.
 DIGITS = {
     0: "50 21 14 17 59 87 84 72 50",
@@ -123,62 +128,58 @@ def test_earlier_states_are_on_the_way_of_the_trained_network(monkeypatch):
     model.load_state_dict(state_dict({"weights": states["30"]}))
 
 
-@pytest.fixture
-def app(tmp_path, monkeypatch):
-    """What `write_network` uses of a Sphinx application with one page that draws."""
-    monkeypatch.setattr(booksite_draw, "network_script", lambda: "const NETWORK = 1;\n")
-    monkeypatch.setattr(booksite_draw, "more_script", lambda: "const MORE = 1;\n")
-    return SimpleNamespace(
-        builder=SimpleNamespace(name="html"),
+def test_networks_are_written_once_and_where_a_page_draws(tmp_path, monkeypatch):
+    def write(number, error=None):
+        for name in ("network_script", "more_script"):
+            text = f"const {name} = {number};\n"
+            monkeypatch.setattr(booksite_draw, name, lambda text=text: text)
+        booksite_draw.write_network(app, error)
+
+    path = tmp_path / booksite_draw.SCRIPT
+    app = SimpleNamespace(
+        builder=SimpleNamespace(name="singlehtml"),
         config=SimpleNamespace(book_english={}, nb_execution_cache_path="cache/a1b2"),
         env=SimpleNamespace(metadata={"book/draw": {"draws": True}, "book/a": {}}),
         outdir=tmp_path,
     )
-
-
-def test_network_is_written_once(app, monkeypatch):
-    path = app.outdir / booksite_draw.SCRIPT
-    booksite_draw.write_network(app, None)
+    write(1)
+    app.builder.name = "html"
+    write(1, ValueError("the build has failed"))
+    assert not path.exists()
+    write(1)
     first = path.read_text("utf-8")
-    assert first.endswith("\nconst NETWORK = 1;\n")
-    monkeypatch.setattr(booksite_draw, "network_script", lambda: "const NETWORK = 2;\n")
-    booksite_draw.write_network(app, None)
+    assert first.endswith("\nconst network_script = 1;\n")
+    write(2)
     assert path.read_text("utf-8") == first, "nothing has changed"
     app.config.nb_execution_cache_path = "cache/c3d4"
-    booksite_draw.write_network(app, None)
-    assert path.read_text("utf-8").endswith("\nconst NETWORK = 2;\n")
-
-
-def test_network_is_not_written_without_need(app):
-    path = app.outdir / booksite_draw.SCRIPT
-    booksite_draw.write_network(app, ValueError("the build has failed"))
-    app.builder.name = "singlehtml"
-    booksite_draw.write_network(app, None)
-    app.builder.name = "html"
-    app.env.metadata = {"book/a": {}}
-    booksite_draw.write_network(app, None)
+    write(2)
+    assert path.read_text("utf-8").endswith("\nconst network_script = 2;\n")
+    path.unlink()
+    del app.env.metadata["book/draw"]
+    write(2)
     assert not path.exists()
 
 
 # In a browser -----------------------------------------------------------------
 
 
-@pytest.fixture
-def visit(address, visit):
-    """Open the page with options such as color_scheme="dark"."""
-
-    def open_page(url, **options):
-        seen = visit(**options)
-        seen.open(url)
-        expect_verdict(seen.page, "The network says")
-        return seen
-
-    return open_page
+def opened(seen, url):
+    """Open the page and return it."""
+    seen.page.goto(url)
+    expect_verdict(seen.page, "The network says")
+    return seen.page
 
 
 @pytest.fixture
 def page(visit, address):
-    return visit(address + "book/draw.html").page
+    return opened(visit(), address + "book/draw.html")
+
+
+@pytest.fixture(scope="module")
+def used(browser, address):
+    """The page as an earlier test left it; it has the first network."""
+    with visits(browser) as visit:
+        yield opened(visit(), address + "book/draw.html")
 
 
 def expect_verdict(page, text):
@@ -224,13 +225,13 @@ def said(page):
     return page.locator("#probabilities .best th").inner_text()
 
 
-def test_logits_equal_those_of_pytorch(page):
+def test_logits_equal_those_of_pytorch(used):
     model = DropoutNet().eval()
     model.load_state_dict(state_dict(parse(SCRIPT.read_text("utf-8"))))
     digits = data.mnist("test").data[:120]
     with torch.no_grad():
         expected = model(normalized(digits[:, None].float() / 255))
-    logits = page.evaluate(
+    logits = used.evaluate(
         """digits => {
             const state = load_state_dict(NETWORK.weights);
             return digits.map((levels) => {
@@ -245,14 +246,14 @@ def test_logits_equal_those_of_pytorch(page):
     assert (torch.tensor(logits) - expected).abs().max() < 1e-4
 
 
-def test_layers_show_what_pytorch_computes(page):
+def test_layers_show_what_pytorch_computes(used):
     """The range of each layer's numbers, and the probabilities, of a test digit."""
     network = parse(SCRIPT.read_text("utf-8"))
     model = DropoutNet().eval()
     model.load_state_dict(state_dict(network))
     index = next(s["index"] for s in network["samples"] if s["label"] == 4)
-    page.check("input[name=sample] >> nth=4")
-    expect_verdict(page, f"Test digit {index}, a 4.")
+    used.check("input[name=sample] >> nth=4")
+    expect_verdict(used, f"Test digit {index}, a 4.")
     seen = {}
     for name in ("conv1", "conv2", "fc1"):
         layer = getattr(model, name)
@@ -260,21 +261,21 @@ def test_layers_show_what_pytorch_computes(page):
             lambda _, x, out, name=name: seen.update({name: out})
         )
     image = data.mnist("test").data[index][None, None].float() / 255
-    assert torch.equal((shown(page) * 255).round(), image[0] * 255)
+    assert torch.equal((shown(used) * 255).round(), image[0] * 255)
     with torch.no_grad():
         logits = model(normalized(image))[0]
     seen["fc1"] = seen["fc1"].relu()
     for name, values in seen.items():
-        text = page.locator(f"#{name} .range").inner_text().replace("\u2212", "-")
+        text = used.locator(f"#{name} .range").inner_text().replace("\u2212", "-")
         low, high = map(float, re.findall(r"-?\d+\.\d", text))
         assert low == pytest.approx(values.min().item(), abs=0.051), name
         assert high == pytest.approx(values.max().item(), abs=0.051), name
-    texts = page.locator("#logits td:last-child").all_inner_texts()
+    texts = used.locator("#logits td:last-child").all_inner_texts()
     written = torch.tensor([float(text.replace("\u2212", "-")) for text in texts])
     assert (written - logits).abs().max() < 0.051
     for share, text in zip(
         logits.softmax(dim=0).tolist(),
-        page.locator("#probabilities td:last-child").all_inner_texts(),
+        used.locator("#probabilities td:last-child").all_inner_texts(),
         strict=True,
     ):
         limit = re.search(r"\d+", text)[0]
@@ -291,49 +292,52 @@ def test_layers_show_what_pytorch_computes(page):
         (4, {"size": 1.3, "left": -0.05, "top": 0.02}),  # beyond the field's edge
     ],
 )
-def test_prepared_like_digit_from_file(page, tmp_path, digit, place):
+def test_prepared_like_digit_from_file(used, tmp_path, digit, place):
     """The PNG that the page saves, read in Python, gives the pixels it shows."""
-    empty(page)
-    draw(page, DIGITS[digit], **place)
-    expect_verdict(page, "The network says")
-    with page.expect_download() as download:
-        page.click("#save")
+    empty(used)
+    draw(used, DIGITS[digit], **place)
+    expect_verdict(used, "The network says")
+    with used.expect_download() as download:
+        used.click("#save")
     assert download.value.suggested_filename == "my-digit.png"
     path = tmp_path / "my-digit.png"
     download.value.save_as(path)
-    difference = (shown(page) - data.digit_from_file(path)).abs().max()
+    difference = (shown(used) - data.digit_from_file(path)).abs().max()
     assert difference < 0.51 / 255, "more than the rounding to 256 levels"
 
 
-@pytest.mark.parametrize("digit", [0, 1, 7])
-def test_drawn_digit_is_read(page, digit):
-    empty(page)
-    draw(page, DIGITS[digit])
-    expect_verdict(page, f"The network says {digit}, ")
-    assert said(page) == str(digit)
-
-
-def test_small_large_and_slanted_digits_are_read(page):
+def test_drawn_digits_are_read(used):
+    """All that are drawn plainly, most of the small, the large and the slanted."""
     places = [
         {"size": 0.15, "left": 0.8, "top": 0.8},
         {"size": 0.95, "left": 0.1, "top": 0.02},
         {"size": 0.5, "slant": 0.25},
     ]
     right = 0
+    for digit in (0, 1, 7):
+        empty(used)
+        draw(used, DIGITS[digit])
+        expect_verdict(used, f"The network says {digit}, ")
+        assert said(used) == str(digit)
     for digit in range(2, 8):
-        empty(page)
-        draw(page, DIGITS[digit], **places[digit % 3])
-        expect_verdict(page, "The network says")
-        right += said(page) == str(digit)
+        empty(used)
+        draw(used, DIGITS[digit], **places[digit % 3])
+        expect_verdict(used, "The network says")
+        right += said(used) == str(digit)
     assert right >= 4  # of 6
 
 
 def test_finger(visit, address):
-    """A finger draws, and does not scroll the page."""
-    page = visit(address + "book/draw.html", viewport=PHONE, has_touch=True).page
+    """On a phone a finger draws, and does not scroll the page."""
+    seen = visit(viewport=PHONE, has_touch=True)
+    page = opened(seen, address + "book/draw.html")
+    assert fits_a_phone(page)
     field = page.locator("#drawing")
     field.scroll_into_view_if_needed()
     box = field.bounding_box()
+    assert box["x"] >= 0
+    assert 280 <= box["width"] <= PHONE["width"]
+    assert box["width"] == pytest.approx(box["height"], abs=1)
     session = page.context.new_cdp_session(page)
     before = page.evaluate("scrollY")
     for i in range(20):
@@ -384,10 +388,14 @@ def comes_to_show(page, picture, same=True):
 
 
 def test_clear_and_undo(page):
+    assert page.locator("input[name=sample]:checked").count() == 1
+    draw(page, DIGITS[1])
+    expect_verdict(page, "The network says 1, ")
+    assert "Test digit" not in page.locator("#verdict").inner_text()
+    assert page.locator("input[name=sample]:checked").count() == 0
     empty(page)
     assert shown(page).sum() == 0
     assert page.locator("#probabilities .best").count() == 0
-    assert page.locator("input[name=sample]:checked").count() == 0
     draw(page, DIGITS[1])
     expect_verdict(page, "The network says 1, ")
     one = shown(page)
@@ -403,14 +411,6 @@ def test_clear_and_undo(page):
     expect_verdict(page, "no drawing to save")
 
 
-def test_drawing_takes_the_place_of_a_sample(page):
-    assert page.locator("input[name=sample]:checked").count() == 1
-    draw(page, DIGITS[1])
-    expect_verdict(page, "The network says 1, ")
-    assert page.locator("input[name=sample]:checked").count() == 0
-    assert "Test digit" not in page.locator("#verdict").inner_text()
-
-
 def pull(page, stop):
     """Pull the slider over the training to a stop."""
     page.locator("#stop").evaluate(
@@ -422,26 +422,32 @@ def pull(page, stop):
     )
 
 
-def test_back_to_the_beginning_of_training(page):
-    page.check("input[name=sample] >> nth=0")
-    expect_verdict(page, "The network says 0, over 99")
-    pull(page, 0)
-    expect_verdict(page, "After 0 steps of training.")
-    shares = page.locator("#probabilities td:last-child").all_inner_texts()
+def test_back_to_the_beginning_of_training(used):
+    used.check("input[name=sample] >> nth=0")
+    expect_verdict(used, "The network says 0, over 99")
+    pull(used, 0)
+    expect_verdict(used, "After 0 steps of training.")
+    shares = used.locator("#probabilities td:last-child").all_inner_texts()
     assert all(4 <= int(re.search(r"\d+", text)[0]) <= 20 for text in shares)
-    pull(page, len(booksite_draw.STOPS) - 1)
-    expect_verdict(page, "After 860 steps of training.")
-    assert said(page) == "0"
-    pull(page, len(booksite_draw.STOPS))
-    page.wait_for_function(
+    pull(used, len(booksite_draw.STOPS) - 1)
+    expect_verdict(used, "After 860 steps of training.")
+    assert said(used) == "0"
+    pull(used, len(booksite_draw.STOPS))
+    used.wait_for_function(
         "!document.getElementById('verdict').textContent.includes('steps')"
     )
-    expect_verdict(page, "The network says 0, over 99")
+    expect_verdict(used, "The network says 0, over 99")
 
 
-def test_the_second_network_answers(page):
+def test_the_second_network_reads_some_that_the_first_misreads(page):
     """Its weights are those that PyTorch has, and the slider is the first one's."""
-    page.check("input[name=sample] >> nth=4")
+    cases = page.locator(".wrong li").all()
+    assert len(cases) >= 3
+    for case in cases:
+        meant, read = re.findall(r"\d", case.inner_text())
+        case.locator("button").click()
+        expect_verdict(page, f"The network says {read}, ")
+        assert meant != read
     page.select_option("#network", "varied")
     kernels = trained_model("varied")[0].conv1.weight
     low, high = (f"{value:.1f}" for value in (kernels.min(), kernels.max()))
@@ -450,41 +456,21 @@ def test_the_second_network_answers(page):
         arg=f"Here from {low} to {high}.".replace("-", "\u2212"),
     )
     assert page.locator("#stop").is_disabled()
-    expect_verdict(page, "The network says 4, ")
+    for case, digit in zip(cases, (7, 1, 4), strict=True):
+        case.locator("button").click()
+        expect_verdict(page, f"The network says {digit}, ")
     page.select_option("#network", "dropout")
     page.wait_for_function("!document.getElementById('stop').disabled")
 
 
-def test_the_wrong_ones_are_misread(page):
-    cases = page.locator(".wrong li")
-    assert cases.count() >= 3
-    for case in cases.all():
-        meant, read = re.findall(r"\d", case.inner_text())
-        case.locator("button").click()
-        expect_verdict(page, f"The network says {read}, ")
-        assert meant != read
-
-
-def test_the_second_network_reads_two_of_the_wrong_ones(page):
-    page.select_option("#network", "varied")
-    page.wait_for_function("document.getElementById('stop').disabled")
-    for case, digit in zip(page.locator(".wrong li").all(), (7, 1, 4), strict=True):
-        case.locator("button").click()
-        expect_verdict(page, f"The network says {digit}, ")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_accessible_and_quiet(visit, address, scheme):
+def test_accessible_and_quiet_in_both_themes(visit, address):
     """After drawing, too: axe finds nothing, no request and no complaint."""
-    seen = visit(address + "book/draw.html", color_scheme=scheme)
-    draw(seen.page, DIGITS[7])
-    expect_verdict(seen.page, "The network says 7, ")
-    assert axe_violations(seen.page) == []
-    assert seen.requests_elsewhere(address) == []
-    assert seen.complaints == []
-
-
-def test_colors_follow_the_theme(page):
+    seen = visit(color_scheme="light")
+    page = opened(seen, address + "book/draw.html")
+    draw(page, DIGITS[7])
+    expect_verdict(page, "The network says 7, ")
+    page.evaluate(UNFOLD)
+    assert axe_violations(page) == []
     corner = """() => [...document.querySelector("#conv2 canvas").getContext("2d")
         .getImageData(0, 0, 8, 8).data]"""
     before = page.evaluate(corner)
@@ -492,39 +478,21 @@ def test_colors_follow_the_theme(page):
     page.wait_for_function(
         f"before => String(({corner})()) !== String(before)", arg=before
     )
+    assert axe_violations(page, structure=False) == []
+    assert seen.faults(address) == []
 
 
-def test_phone(visit, address):
-    page = visit(address + "book/draw.html", viewport=PHONE).page
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    box = page.locator("#drawing").bounding_box()
-    assert box["x"] >= 0
-    assert 280 <= box["width"] <= PHONE["width"]
-    assert box["width"] == pytest.approx(box["height"], abs=1)
-
-
-def test_from_a_folder(visit):
-    seen = visit(PAGE.as_uri())
-    empty(seen.page)
-    draw(seen.page, DIGITS[0])
-    expect_verdict(seen.page, "The network says 0, ")
-    assert seen.requests_elsewhere("file://") == []
-    assert seen.complaints == []
-
-
-@pytest.mark.usefixtures("address")  # there is a built site
-def test_without_javascript(browser):
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(PAGE.as_uri())
+def test_without_javascript(visit, address):
+    page = visit(java_script_enabled=False).page
+    page.goto(address + "book/draw.html")
     assert not page.locator("#pad").is_visible()
     assert "needs JavaScript" in page.locator("main").inner_text()
-    context.close()
 
 
 @pytest.mark.usefixtures("address")  # there is a built site
-def test_in_chinese(browser):
-    page = browser.new_page()
+def test_in_chinese_and_from_a_folder(visit):
+    seen = visit()
+    page = seen.page
     page.goto(SITE.joinpath("zh", "book", "draw.html").as_uri())
     expect_verdict(page, "测试数字")
     pull(page, 1)
@@ -535,24 +503,4 @@ def test_in_chinese(browser):
     expect_verdict(page, "网络说是 ")
     names = {"JavaScript", "MNIST", "PNG", "logit", "softmax"}
     assert latin_words(page, "#pad, #layers, .wrong") <= names
-    page.close()
-
-
-@pytest.mark.usefixtures("address")  # there is a built site
-def test_search_finds_it(browser):
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(SITE.joinpath("search.html").as_uri() + "?q=draw")
-    hits = page.locator("#search-results li a")
-    hits.first.wait_for()
-    page.wait_for_function(
-        """[...document.querySelectorAll("#search-results li a")]
-            .some((link) => /book[/]draw.html/.test(link.href))"""
-    )
-    context.close()
-
-
-def test_script_is_on_this_page_only():
-    built("book/draw.html")
-    for path in SITE.glob("book/*.html"):
-        assert ("draw.js" in path.read_text("utf-8")) == (path == PAGE), path.name
+    assert seen.faults("file://") == []

@@ -1,4 +1,7 @@
-"""The Chinese edition: a little book in two languages, and what its check finds."""
+"""The Chinese edition: what becomes of the English, and what its check finds.
+
+How it looks is tested in test_booksite.py.
+"""
 
 import io
 import json
@@ -8,144 +11,13 @@ import shutil
 import sys
 from types import SimpleNamespace
 
-import bs4
 import nbformat
 import polib
 import pytest
 from book_files import ROOT
-from browser import axe_violations, served
-from little_book import build, write_book
+from little_book import fill, zh
 
 from helpers.exercises import hint, quiz
-
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-import booksite_zh as zh
-
-CHINESE = {
-    "# One": "# 一",
-    "About one.": "讲的是一。",
-    "## GPU first": "## 先讲 GPU",
-    "### Strides (optional)": "### 步子（选读）",
-    "A line that rises.": "一条上升的线。",
-    "Step a.": "第 a 步。",
-}
-
-
-def fill(path, texts):
-    """Give the entries of a PO file their Chinese; the rest stays as it is."""
-    file = polib.pofile(str(path))
-    for entry in file:
-        entry.msgstr = entry.msgstr or texts.get(entry.msgid, entry.msgid)
-    file.save()
-
-
-@pytest.fixture(scope="module")
-def little(tmp_path_factory):
-    """Build the little book with a Chinese page; return what there is to look at."""
-    root = write_book(tmp_path_factory.mktemp("edition"))
-    locale = root / "book" / "locale" / "zh_CN"
-    locale.mkdir(parents=True)
-    shutil.copy(ROOT / "book" / "locale" / "zh_CN" / "site.po", locale)
-    zh.main("update", "01-one", root=root)
-    # What an explorer shows is known when it has run; here it is known before.
-    cells = nbformat.read(root / "book" / "01-one.ipynb", as_version=4).cells
-    explorer = next(cell.id for cell in cells if "explorer" in cell.source)
-    file = polib.pofile(str(locale / "01-one.po"))
-    for text in ("Step a.", "Step b.", "Step c.", "Step d."):
-        file.append(polib.POEntry(msgctxt=f"{explorer} shows", msgid=text))
-    file.save()
-    for path in locale.glob("*.po"):
-        fill(path, CHINESE)
-    done = build(root)
-    assert done.returncode == 0, done.stdout + done.stderr
-    site = root / "_build" / "html"
-
-    def page(name):
-        return bs4.BeautifulSoup(site.joinpath(name).read_text("utf-8"), "html.parser")
-
-    return SimpleNamespace(root=root, site=site, page=page, said=done.stderr)
-
-
-# The site -----------------------------------------------------------------------
-
-
-def test_a_chinese_page_has_the_same_results_and_sections(little):
-    english, chinese = (
-        little.page("book/01-one.html"),
-        little.page("zh/book/01-one.html"),
-    )
-    assert chinese.html["lang"] == "zh-Hans"
-    assert chinese.h1.get_text().startswith("1. 一")
-    assert little.said.count("Execution Successful") == 3, "each notebook once"
-    for selector in ("section[id]", "div.cell_input", "details.optional"):
-        assert len(chinese.select(selector)) == len(english.select(selector)) > 0
-    anchors = [section["id"] for section in english.select("section[id]")]
-    assert [section["id"] for section in chinese.select("section[id]")] == anchors
-    assert chinese.select_one("td a")["href"] == "#strides-optional"
-    facts = chinese.select_one(".facts").get_text(" ", strip=True)
-    assert "阅读约 2 分钟，选读另需 3 分钟" in facts
-
-
-def test_what_cells_show_is_in_chinese_too(little):
-    page = little.page("zh/book/01-one.html")
-    alternatives = [image["alt"] for image in page.select("main img")]
-    assert "一条上升的线。" in alternatives
-    assert "第 a 步。" in alternatives
-    solution = page.select_one("details.solution")
-    assert solution.summary.get_text() == "解答：点击展开"
-    for image in page.select("main img"):
-        file = little.site.joinpath("zh", "book", image["src"]).resolve()
-        assert file.is_relative_to(little.site / "_images")
-        assert file.is_file()
-
-
-def test_pages_in_english_only_are_marked_and_have_no_switch(little):
-    assert not little.site.joinpath("zh", "book", "02-two.html").exists()
-    assert not little.page("book/02-two.html").select("a.language")
-    page = little.page("zh/book/01-one.html")
-    for link in [*page.select("nav#contents li a"), page.select_one("#deeper p a")]:
-        target = little.site.joinpath("zh", "book", link["href"].partition("#")[0])
-        in_english = "02" in link["href"] or "03" in link["href"]
-        assert (link.get("hreflang") == "en") == in_english
-        assert in_english == (little.site / "book" in target.resolve().parents)
-    assert page.select_one("#deeper p a")["href"] == "../../book/02-two.html#links"
-    numbers = [a.get_text() for a in page.select("nav#contents li.toctree-l1 > a")]
-    assert numbers == ["1. 一", "2. Two", "3. Three"]
-
-
-def test_the_notebook_to_take_away_is_chinese(little):
-    path = little.site / "zh" / "notebooks" / "01-one.ipynb"
-    cells = nbformat.read(path, as_version=4).cells
-    assert cells[0].source.startswith("## 运行之前")
-    assert any(cell.source.startswith("# 一") for cell in cells)
-    assert "(#步子（选读）)" in "".join(cell.source for cell in cells)
-    assert not any(cell.get("outputs") for cell in cells)
-
-
-def test_the_switch_and_the_search_in_a_browser(little, visit):
-    base = little.site.as_uri()
-    seen = visit(viewport={"width": 390, "height": 600})
-    seen.page.goto(f"{base}/book/01-one.html#gpu-first")
-    seen.page.wait_for_function("scrollY > 0")
-    seen.page.click("a.language")
-    seen.page.wait_for_url(f"{base}/zh/book/01-one.html#gpu-first")
-    width = seen.page.evaluate("document.documentElement.scrollWidth")
-    assert width <= 390
-    seen.page.goto(f"{base}/zh/search.html?q=讲的是什么")
-    hit = seen.page.locator("#search-results li a").first
-    assert hit.inner_text() == "一"
-    assert "在 1 节中找到" in seen.page.locator("[role=status]").inner_text()
-    hit.click()
-    seen.page.click("a.language")
-    seen.page.wait_for_url(f"{base}/book/01-one.html")
-    assert seen.requests_elsewhere(base) == []
-    assert seen.complaints == []
-    with served(little.site) as address:
-        page = visit(color_scheme="dark").page
-        page.goto(f"{address}zh/book/01-one.html")
-        assert axe_violations(page) == []
-
 
 # What the English becomes ---------------------------------------------------------
 

@@ -62,17 +62,10 @@ def test_the_epub_passes_epubcheck(built):
 
 
 def test_nothing_in_the_epub_waits_for_a_click(chapters):
+    waits = r"script|form|input|button|details|summary|source"
     for name, page in chapters.items():
-        for tag in (
-            "script",
-            "form",
-            "input",
-            "button",
-            "details",
-            "summary",
-            "source",
-        ):
-            assert page.find(f".//{XHTML}{tag}") is None, (name, tag)
+        for tag in page.iter():
+            assert not re.fullmatch(XHTML + f"({waits})", tag.tag), name
     one = chapters["book/01-one.xhtml"]
     alts = [image.get("alt") for image in one.iter(f"{XHTML}img")]
     assert alts == ["A line that rises.", "Step b.", "A solved line."]
@@ -149,8 +142,7 @@ def test_a_zip_is_the_same_each_time(built, tmp_path):
         assert "pytorch-by-hand/index.html" in archive.namelist()
 
 
-@pytest.mark.parametrize("program", ["zip", "pdf"])
-def test_what_cannot_be_written_or_read_is_named(program, built, tmp_path):
+def test_what_cannot_be_written_or_read_is_named(built, tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     wrong = {
@@ -160,7 +152,7 @@ def test_what_cannot_be_written_or_read_is_named(program, built, tmp_path):
         (built.page, "--to", file / "x" / "book.zip"): str(file),
     }
     for arguments, message in wrong.items():
-        done = run(program, *arguments)
+        done = run("zip", *arguments)
         assert done.returncode == 2
         assert message in done.stderr
         assert "Traceback" not in done.stderr
@@ -168,10 +160,9 @@ def test_what_cannot_be_written_or_read_is_named(program, built, tmp_path):
 
 
 def test_a_pdf_wants_a_browser_that_prints(built, tmp_path):
-    done = run("pdf", built.page, "--to", tmp_path / "x.pdf", PATH=str(tmp_path))
-    assert "--browser" in done.stderr
-    arguments = [built.page, "--to", tmp_path / "x.pdf", "--browser", sys.executable]
-    assert "wrote no PDF" in run("pdf", *arguments).stderr
+    arguments = ["pdf", built.page, "--to", tmp_path / "x.pdf"]
+    assert "--browser" in run(*arguments, PATH=str(tmp_path)).stderr
+    assert "wrote no PDF" in run(*arguments, "--browser", sys.executable).stderr
     assert not built.page.joinpath("print.html").exists()
 
 
