@@ -321,7 +321,7 @@ def explore(
             f"an explorer has one to three controls, not {len(made)}; "
             "name them with their values, such as stride=[1, 2, 3]"
         )
-    start = _find_start(made, dict(default or {}))
+    start = _find_start(made, default or {})
     explorer = Explorer(draw, describe, caption, made, start)
     frames = len(explorer.combinations())
     if frames > MOST_FRAMES:
@@ -330,8 +330,10 @@ def explore(
             "give the controls fewer values"
         )
     for role, function in (("draw", draw), ("describe", describe)):
-        if function is None:
-            continue  # a text needs no description
+        if function is None and role == "describe":
+            continue  # a text needs none
+        if not callable(function):
+            raise TypeError(f"{role} must be a function, not {function!r}")
         try:
             inspect.signature(function).bind(**explorer.setting(start))
         except TypeError as error:
@@ -378,19 +380,21 @@ def _make_control(name: str, values: Iterable[Any]) -> Control:
     return control
 
 
-def _find_start(controls: list[Control], default: dict[str, Any]) -> Values:
+def _find_start(controls: list[Control], default: Mapping[str, Any]) -> Values:
     """Return the values that the controls start with."""
-    start = {control.name: control.values[0] for control in controls} | default
-    if len(start) > len(controls):
-        raise ValueError(
-            f"default names {[*start][-1]!r}, but the controls are "
-            f"{', '.join(control.name for control in controls)}"
-        )
-    for control in controls:
-        if start[control.name] not in control.values:
+    start = {control.name: control.values[0] for control in controls}
+    for name in default:
+        if name not in start:
             raise ValueError(
-                f"default sets {control.name} to {start[control.name]!r}, which is "
-                f"none of its values: {', '.join(control.labels)}"
+                f"default names {name!r}, but the controls are {', '.join(start)}"
+            )
+    start.update(default)
+    for control in controls:
+        value = start[control.name]
+        if value not in control.values:
+            raise ValueError(
+                f"default sets {control.name} to {value!r}, which is none of its "
+                f"values: {', '.join(control.labels)}"
             )
     return tuple(start.values())
 

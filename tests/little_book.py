@@ -4,17 +4,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import sysconfig
 from pathlib import Path
 
+import booksite_zh as zh
 import nbformat
 import polib
 from book_files import ROOT
-
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-import booksite_zh as zh
 
 TOC = """\
 format: jb-book

@@ -370,6 +370,12 @@ def test_pieces_are_cut_out_of_their_pictures():
         assert torch.equal(piece, expected)
 
 
+def test_plan_follows_from_what_was_measured(run):
+    plan, speeds = fast_photographs.choose_plan(torch.device("cpu"))
+    pays = speeds["bfloat16"] > 1.5 * speeds["float32"]
+    assert plan == (fast_photographs.WIDE if pays else fast_photographs.NARROW)
+
+
 # --- The GPU's figures --------------------------------------------------------------
 
 

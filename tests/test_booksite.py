@@ -10,6 +10,12 @@ import sys
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import booksite
+import booksite_execution as execution
+import booksite_front as front
+import booksite_nodes
+import booksite_repository as repository
+import booksite_search as search
 import bs4
 import matplotlib.pyplot as plt
 import nbformat
@@ -18,15 +24,6 @@ from book_files import CHAPTERS, ROOT, read_cells
 from browser import axe_violations, fits_a_phone, missing, served
 from docutils import core, nodes
 from little_book import add_chinese, build, code, text, write_book, write_chapter
-
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-import booksite
-import booksite_execution as execution
-import booksite_front as front
-import booksite_nodes
-import booksite_repository as repository
-import booksite_search as search
 
 GITHUB = "https://github.com/someone/a-book"
 

@@ -9,22 +9,18 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tomllib
 import venv
 from importlib import metadata
 from pathlib import Path
 
+import booksite_repository as repository
 import nbclient
 import nbformat
 import pytest
 from book_files import ROOT
 from browser import missing
 from packaging import requirements
-
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-import booksite_repository as repository
 
 CHAPTER = "01-tensors"
 IN_COLAB = ["torch", "torchvision", "matplotlib", "numpy", "ipywidgets", "ipykernel"]

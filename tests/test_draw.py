@@ -7,13 +7,12 @@ import base64
 import contextlib
 import json
 import re
-import sys
 from types import SimpleNamespace
 
+import booksite_draw
 import numpy as np
 import pytest
 import torch
-from book_files import ROOT
 from browser import (
     PHONE,
     SITE,
@@ -28,10 +27,6 @@ from helpers import data, pretrained
 from helpers.models import DropoutNet
 from helpers.pretrained import trained_model
 from helpers.training import fit
-
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-import booksite_draw
 
 SCRIPT = SITE / booksite_draw.SCRIPT
 # Lines through points "xy" of a field of 10 by 10; a comma lifts the pen.

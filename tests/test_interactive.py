@@ -105,7 +105,7 @@ def gives(value):
         ({"c": [1, 2], "d": [1, 2]}, ValueError, "one to three controls, not 4"),
         ({"default": {"power": 7}}, ValueError, "power to 7, .* values: 1, 2, 3"),
         ({"default": {"pwer": 1}}, ValueError, "names 'pwer', .* sign, power"),
-        ({"describe": "text"}, TypeError, "describe must take .* 'text' is not a call"),
+        ({"describe": "text"}, TypeError, "describe must be a function, not 'text'"),
         ({"draw": lambda x: None}, TypeError, r"draw must take .* \(sign, power\)"),
         ({"describe": lambda: ""}, TypeError, "describe must take the controls"),
         ({"draw": gives(None)}, TypeError, "figure or a text, not NoneType: .*return"),

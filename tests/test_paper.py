@@ -11,15 +11,12 @@ from io import BytesIO
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import booksite_pdf
 import pypdf
 import pytest
 from book_files import ROOT
 from browser import missing
 from little_book import build, write_book
-
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-import booksite_pdf
 
 PROGRAMS = ROOT / "book" / "_ext"
 XHTML = "{http://www.w3.org/1999/xhtml}"

@@ -78,7 +78,7 @@ def test_the_first_weights_are_those_of_the_seed(cache, monkeypatch):
 def shown_by_chapter_7() -> dict:
     """Return what chapter 7 defines to vary the digits, from its own code cells."""
     changes = {"with_upstrokes", "with_other_strokes", "turned", "blurred"}
-    wanted = {"one_of", *changes, "vary", "Augmented"}
+    wanted = {"one_of", "between", *changes, "vary", "Augmented"}
     names = {"torch": torch, "F": nn.functional, "data": data}
     for cell in read_cells(ROOT / "book" / "07-your-digit.ipynb", "code"):
         if cell["source"].startswith("%%"):

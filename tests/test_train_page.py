@@ -6,14 +6,13 @@ It is tested in the built site, as in test_site.py, in a real browser.
 import base64
 import json
 import re
-import sys
 import zlib
 
+import booksite_train
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from book_files import ROOT
 from browser import (
     SITE,
     UNFOLD,
@@ -25,10 +24,6 @@ from browser import (
 from torch import nn
 
 from helpers import data
-
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-import booksite_train
 
 
 @pytest.fixture(scope="module")

@@ -75,13 +75,15 @@ def one_of(versions: list[Tensor]) -> Tensor:
     return stack[torch.randint_like(digits, len(versions)), digits]
 
 
+def between(low: float, high: float, pixels: Tensor) -> Tensor:
+    """Return a random number for each digit."""
+    return torch.empty(len(pixels), device=pixels.device).uniform_(low, high)
+
+
 def with_upstrokes(pixels: Tensor) -> Tensor:
     """Begin half of the digits with a stroke from the lower left to their top."""
-
-    def draw(low: float, high: float) -> Tensor:
-        return torch.empty(len(pixels), 1, 1, device=pixels.device).uniform_(low, high)
-
-    slope, length, chance = draw(0.5, 1.2), draw(3, 10), draw(0, 1)
+    ends = [(0.5, 1.2), (3, 10), (0, 1)]
+    slope, length, chance = (between(*e, pixels).view(-1, 1, 1) for e in ends)
     down, left = slope.sin(), slope.cos()
     side = pixels.shape[-1]
     place = (pixels > 0.5).flatten(1).int().argmax(dim=1).view(-1, 1, 1)  # first ink
@@ -104,12 +106,9 @@ def with_other_strokes(pixels: Tensor) -> Tensor:
 
 def turned(pixels: Tensor) -> Tensor:
     """Stretch, turn and shift each digit by amounts of its own."""
-
-    def draw(low: float, high: float) -> Tensor:
-        return torch.empty(len(pixels), device=pixels.device).uniform_(low, high)
-
-    turn, width, height = draw(-0.35, 0.35), draw(0.8, 1.1), draw(0.8, 1.1)
-    right, down = draw(-0.1, 0.1), draw(-0.1, 0.1)
+    turn = between(-0.35, 0.35, pixels)
+    width, height = between(0.8, 1.1, pixels), between(0.8, 1.1, pixels)
+    right, down = between(-0.1, 0.1, pixels), between(-0.1, 0.1, pixels)
     across = torch.stack([turn.cos() / width, -turn.sin() / width, right], dim=1)
     downward = torch.stack([turn.sin() / height, turn.cos() / height, down], dim=1)
     where = torch.stack([across, downward], dim=1)  # (digit, 2, 3)

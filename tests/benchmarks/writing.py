@@ -52,8 +52,9 @@ def make_parser(text: str, kind: str, names: Iterable[str]) -> argparse.Argument
     parser.set_defaults(kind=kind, known=list(names))
     parser.add_argument("names", nargs="*", metavar=kind.upper(), help=", ".join(names))
     parser.add_argument("--device", help="cpu, cuda, mps; chosen if left out")
-    text = "folder of the files"
-    parser.add_argument("--out", type=Path, default=records.FOLDER, help=text)
+    parser.add_argument(
+        "--out", type=Path, default=records.FOLDER, help="folder of the files"
+    )
     return parser
 
 
