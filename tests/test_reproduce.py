@@ -13,6 +13,7 @@ from book_files import ROOT
 from torch.utils.data import Subset
 
 from helpers import data, evaluation
+from helpers.records import read
 
 CPU = torch.device("cpu")
 
@@ -107,6 +108,12 @@ def test_recipes_build(name):
     assert is_distribution is recipe.softmax
     assert type(optimizer).__name__ == recipe.optimizer
     assert optimizer.param_groups[0]["lr"] == recipe.lr
+
+
+@pytest.mark.parametrize("name", reproduce.RECIPES)
+def test_the_plain_command_makes_the_records_as_they_are(name):
+    seeds = [run["seed"] for run in read(f"tutorial-{name}")["runs"]]
+    assert seeds == list(range(reproduce.NUM_SEEDS[name]))
 
 
 def test_photographs_are_not_replaced_by_a_stand_in(tmp_path, monkeypatch, capsys):
