@@ -83,8 +83,8 @@ def between(low: float, high: float, pixels: Tensor) -> Tensor:
 def with_upstrokes(pixels: Tensor) -> Tensor:
     """Begin half of the digits with a stroke from the lower left to their top."""
     ends = [(0.5, 1.2), (3, 10), (0, 1)]
-    slope, length, chance = (between(*e, pixels).view(-1, 1, 1) for e in ends)
-    down, left = slope.sin(), slope.cos()
+    angle, length, chance = (between(*e, pixels).view(-1, 1, 1) for e in ends)
+    down, left = angle.sin(), angle.cos()
     side = pixels.shape[-1]
     place = (pixels > 0.5).flatten(1).int().argmax(dim=1).view(-1, 1, 1)  # first ink
     ruler = torch.arange(side, device=pixels.device)
