@@ -274,7 +274,7 @@ def _near(found: Tensor, expected: Tensor) -> bool:
     hints=[
         "`model.zero_grad()` throws away the gradients of all parts before. When "
         "should it be called?",
-        "`backward()` adds. Four means add up to four times the mean.",
+        "`backward()` adds. Four equal parts give 4 times the mean.",
         "Once: `model.zero_grad()`. Then for each part: `(loss / "
         "num_parts).backward()`.",
     ],

@@ -140,8 +140,8 @@ def _compare_slopes(
 @exercise(
     "14.1",
     hints=[
-        "Begin with a copy of `multiply`: the values, the parents and the form of "
-        "`grad_fn` stay, and only the calculations change.",
+        "Begin with a copy of `multiply`: the parents and the form of "
+        "`grad_fn` stay, and the three calculations change.",
         "If a grows by a little, a / b grows 1 / b times as much.",
         "a / b is a · b⁻¹. The slope of b⁻¹ is -b⁻², so that by b is -a / b². Both "
         "are multiplied by the slope that arrives.",
