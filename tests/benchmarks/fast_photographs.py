@@ -6,6 +6,7 @@ whether the processor is much faster with bfloat16 than with float32; where it i
 the network is narrower and sees smaller pieces of the pictures, the smallest first.
 """
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -216,18 +217,24 @@ def train_step(
     return loss.detach(), (logits.argmax(dim=1) == labels).sum()
 
 
+def views(images: Tensor) -> Iterator[Tensor]:
+    """Yield the pictures cut to each corner, 2 pixels smaller, and those mirrored."""
+    side = images.shape[-1] - 2
+    for top, left in itertools.product((0, 2), repeat=2):
+        corner = images[:, :, top : top + side, left : left + side]
+        yield corner
+        yield corner.flip(3)
+
+
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor, plan: Plan) -> Tensor:
-    """Return the mean logits of eight views: four corners, and their mirror images."""
+    """Return the mean logits of the eight `views` of each picture."""
     model.eval()
     half = plan.dtype != torch.float32
     images = F.pad(images, [plan.border // 2] * 4, mode="reflect")
-    side = images.shape[-1] - 2
-    views = [images[:, :, y : y + side, x : x + side] for y in (0, 2) for x in (0, 2)]
-    views += [view.flip(3) for view in views]
-    logits = torch.zeros(len(images), 10, device=images.device)
-    for view in views:
-        with torch.autocast(images.device.type, plan.dtype, enabled=half):
-            answers = [model(part) for part in view.split(1_000)]
-        logits += torch.cat(answers).float()
-    return logits / len(views)
+    with torch.autocast(images.device.type, plan.dtype, enabled=half):
+        logits = [
+            torch.cat([model(part) for part in view.split(1_000)])
+            for view in views(images)
+        ]
+    return torch.stack(logits).float().mean(dim=0)

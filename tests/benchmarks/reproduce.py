@@ -144,9 +144,8 @@ RECIPES = {
     ),
 }
 
-# How often the records have each: often where an interval needs it and is cheap.
-NUM_SEEDS = {"000": 1, "001": 3, "002": 3, "003": 10, "004": 10}
-NUM_SEEDS["004-without-softmax"] = 10
+# How many runs the records have of each: an interval needs ten, where they are cheap.
+NUM_SEEDS = dict.fromkeys(RECIPES, 10) | {"000": 1, "001": 3, "002": 3}
 
 
 def load_data(recipe: Tutorial) -> tuple[TensorDataset, TensorDataset, str]:
@@ -304,8 +303,9 @@ def write_record(
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = make_parser(__doc__, "tutorial", RECIPES)
-    text = "as many as the records have, if left out"
-    parser.add_argument("--seeds", nargs="+", type=int, help=text)
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, help="if left out, those of the records"
+    )
     parser.add_argument("--runs", type=Path, help="folder of the checkpoints")
     options = parse(parser, arguments)
     try:
