@@ -76,7 +76,9 @@ def member(words: list[str], log: Path, place: dict[str, str], disk: float) -> N
         slow_disk(disk)
     file = log.open("a", encoding="cp1252")  # lacks letters that a folder may have
     with file, redirect_stdout(file), redirect_stderr(file):
-        sys.exit(train.main(words))
+        status = train.main(words)
+    if status:
+        sys.exit(status)
 
 
 class Command:

@@ -2,23 +2,24 @@
 
 import os
 import signal
-import subprocess
-import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import saved_runs
 import torch
 import torch.distributed as dist
-from saved_runs import HERE, Command, result, run
+from saved_runs import CONTEXT, Command, newest_number, result, run
 from saved_runs import _server as _server
 from torch import nn
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.utils.data import DistributedSampler
 
 from helpers import checkpoint, data, distributed, train
 from helpers.models import SmallPaddedNet
 
-ROOT = HERE.parent
 # Two processes: ten steps of 2 * 8 digits an epoch, the last one of 2 * 3.
 COMMON = ["--limit", "150", "--batch-size", "8", "--validation", "40"]
 COMMON += ["--epochs", "2", "--device", "cpu", "--save-every", "3"]
@@ -86,42 +87,53 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(dropout, tmp_path):
     assert_equal_to_rounding(folder, dropout)
 
 
-DIES_ONCE = """
-import os, sys, threading, time
-import saved_runs
-from helpers import data, train
+def dies_once(folder: Path, log: Path) -> None:
+    """Be the command, of which one process dies on the way, as long as it is new."""
+    is_new = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+    if is_new and os.environ["RANK"] == "1":
+        threading.Thread(target=die, args=[folder], daemon=True).start()
+    # The other one waits meanwhile, or it would be through too soon.
+    saved_runs.member(["--resume", *COMMON, "--out", str(folder)], log, {}, is_new / 5)
 
-data.mnist = saved_runs.few_test_digits
-folder = sys.argv[sys.argv.index("--out") + 1]
 
-def watch():
-    while saved_runs.newest_number(saved_runs.Path(folder)) < 3:
+def die(folder: Path) -> None:
+    while newest_number(folder) < 3:
         time.sleep(0.001)
     os._exit(9)
 
-if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-    threading.Thread(target=watch, daemon=True).start()
-else:
-    saved_runs.slow_disk(0.2)
-sys.exit(train.main(sys.argv[1:]))
-"""
+
+@pytest.fixture
+def _same_signals() -> Iterator[None]:
+    """Forget whom torchrun's functions would have signals sent to."""
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    yield
+    for number, handler in before.items():
+        if handler != signal.getsignal(number):
+            signal.signal(number, handler)
 
 
+@pytest.mark.usefixtures("_same_signals")
 def test_torchrun_starts_again_after_a_death_and_goes_on(dropout, tmp_path):
     """One command serves the start and what comes after a death.
 
-    With dropout, too: every process goes on with the random numbers it had.
+    With dropout, too: every process goes on with the random numbers it had. It is
+    done as torchrun does it, but with forked functions in the place of programs, which
+    would all have to import torch; chapter 11 runs torchrun itself.
     """
-    program, folder = tmp_path / "program.py", tmp_path / "run"
-    program.write_text(DIES_ONCE)
-    command = [sys.executable, "-m", "torch.distributed.run", "--local-addr=localhost"]
-    command += ["--nproc-per-node=2", "--max-restarts=1", "--monitor-interval=0.1"]
-    printed = subprocess.check_output(
-        [*command, str(program), "--resume", *COMMON, "--out", str(folder)],
-        text=True,
-        timeout=500,
-        cwd=ROOT,
+    folder, log = tmp_path / "run", tmp_path / "log"
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        max_restarts=1,
+        monitor_interval=0.1,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        start_method=CONTEXT.get_start_method(),
     )
+    elastic_launch(config, dies_once)(folder, log)
+    printed = log.read_text()
     assert printed.count("Training dropout in 2 processes") == 1
     assert printed.count("Going on from") == 1
     assert_equal_to_rounding(folder, dropout)

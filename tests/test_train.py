@@ -174,19 +174,14 @@ def test_only_damaged_checkpoints(tmp_path, capsys):
 # --- Stopped ----------------------------------------------------------------------
 
 
-def start(command: str) -> subprocess.Popen:
-    """Start the real command in a shell, as a reader types it."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(
-        f"exec {command}", shell=True, cwd=REPOSITORY, text=True, **pipes
-    )
-
-
 @only_posix
 def test_ctrl_c_says_what_goes_on_and_that_works(tmp_path):
     folder = tmp_path / "my runs"  # it needs quotes
     words = ["-m", "helpers.train", *LONG, "--out", str(folder)]
-    process = start(shlex.join([sys.executable, *words]))
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(
+        [sys.executable, *words], cwd=REPOSITORY, text=True, **pipes
+    )
     while "Epoch 0" not in process.stdout.readline():
         pass
     process.send_signal(signal.SIGINT)
@@ -194,10 +189,12 @@ def test_ctrl_c_says_what_goes_on_and_that_works(tmp_path):
     assert (process.returncode, errors) == (130, "")
     saved = result(folder)
     assert (saved["epoch"], saved["step"] < 1000) == (0, True)
-    again = start(output.split("Stopped and saved. To go on: ")[1].strip())
-    assert again.stdout.readline().startswith("Going on from")
-    again.kill()
-    again.communicate()
+    again = shlex.split(output.split("Stopped and saved. To go on: ")[1])
+    assert again[1:3] == words[:2]
+    assert Path(again[0]).samefile(sys.executable)
+    child = Command(folder, *again[3:])
+    child.wait_for_text("Going on from")
+    child.kill()
 
 
 @only_posix
