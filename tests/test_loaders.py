@@ -34,8 +34,7 @@ def test_to_tensors_equals_the_transforms_to_the_bit(plain, in_memory):
     assert (labels.shape, labels.dtype) == ((10_000,), torch.int64)
 
 
-@pytest.mark.parametrize("batch_size", [64, 333])
-@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(("batch_size", "shuffle"), [(64, True), (333, False)])
 def test_both_loaders_yield_the_same_batches(plain, batch_size, shuffle):
     """Each epoch in a new order, with what is left as the last batch."""
 

@@ -2,17 +2,22 @@
 
 import gzip
 import os
+import pickle
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
 import torchvision
-from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from helpers.data import DataError, _mnist, cache_folder, mnist
+from helpers.data import (
+    DataError,
+    _mnist,
+    cache_folder,
+    cifar10,
+    digit_from_file,
+    mnist,
+)
 
 FILES = sorted(_mnist.MD5_SUMS)
 
@@ -46,15 +51,13 @@ def test_equals_what_torchvision_reads(tmp_path):
 
 
 def test_transform_is_applied_also_in_workers():
+    """Where these start anew, as on macOS and Windows, the data set is pickled."""
     steps = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
     dataset = mnist("test", transform=v2.Compose(steps))
     image, _ = dataset[0]
     assert image.shape == (1, 28, 28)
     assert image.max() == 1
-    loader = DataLoader(
-        dataset, 500, num_workers=1, multiprocessing_context="spawn", timeout=300
-    )
-    assert torch.equal(next(iter(loader))[0][0], image)
+    assert torch.equal(pickle.loads(pickle.dumps(dataset))[0][0], image)
 
 
 @pytest.mark.parametrize("split", ["validation", None])
@@ -84,12 +87,6 @@ def test_damaged_shipped_file_is_named(shipped, name, damage):
     assert str(path) in str(caught.value)
 
 
-def test_needs_no_folder_to_write_to(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setenv("PYTORCH_BY_HAND_CACHE", str(tmp_path / "file" / "cache"))
-    assert len(mnist("test")) == 10_000
-
-
 def test_cache_folder_follows_the_variable(empty_cache, monkeypatch):
     assert cache_folder() == empty_cache
     monkeypatch.delenv("PYTORCH_BY_HAND_CACHE")
@@ -98,27 +95,20 @@ def test_cache_folder_follows_the_variable(empty_cache, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows knows homes otherwise")
-def test_no_home_folder(tmp_path):
+def test_no_home_folder(monkeypatch):
     """As in a container that runs under a user id that no one has."""
-    code = (
-        "import pwd\n"
-        "def unknown(uid): raise KeyError(uid)\n"
-        "pwd.getpwuid = unknown\n"
-        "from helpers.data import *\n"
-        "assert len(mnist('test')) == 10_000\n"
-        "try: cache_folder()\n"
-        "except DataError as error: print(error)\n"
-        "try: digit_from_file('~/five.png')\n"
-        "except FileNotFoundError as error: print(error)\n"
-        "try: cifar10('test')\n"
-        "except DataError as error: print(error)\n"
-    )
-    without = ("HOME", "PYTORCH_BY_HAND_CACHE", "XDG_CACHE_HOME")
-    environment = {k: v for k, v in os.environ.items() if k not in without}
-    environment["CIFAR10_IMAGES"] = "~/photos.zip"
-    run = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-    for named in ("PYTORCH_BY_HAND_CACHE", "~/five.png", "~/photos.zip"):
-        assert named in run.stdout
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("HOME", "PYTORCH_BY_HAND_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CIFAR10_IMAGES", "~/photos.zip")
+    assert len(mnist("test")) == 10_000
+    with pytest.raises(DataError, match="PYTORCH_BY_HAND_CACHE"):
+        cache_folder()
+    with pytest.raises(FileNotFoundError, match="~/five.png"):
+        digit_from_file("~/five.png")
+    with pytest.raises(DataError, match="~/photos.zip"):
+        cifar10("test")
