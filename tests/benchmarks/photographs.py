@@ -16,6 +16,7 @@ from typing import Any
 import fast_photographs
 import torch
 import torch.nn.functional as F
+from digits import Stopwatch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
@@ -209,25 +210,26 @@ def follow(
 ) -> list[dict[str, Any]]:
     """Train, and return a row before the first epoch and after each."""
     loss_fn = nn.CrossEntropyLoss()
-    seconds = cpu_seconds = 0.0
+    watch = Stopwatch(device)
     epochs = []
     for epoch in range(num_epochs + 1):
         row: dict[str, Any] = {"epoch": epoch}
         if epoch > 0:
-            start, cpu_start = time.perf_counter(), time.process_time()
-            row["train_loss"], row["train_accuracy"] = train_one_epoch(
-                model, batches, loss_fn, optimizer, device, after_step
-            )
-            seconds += time.perf_counter() - start
-            cpu_seconds += time.process_time() - cpu_start
-        row |= {"seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
+            with watch:
+                row["train_loss"], row["train_accuracy"] = train_one_epoch(
+                    model, batches, loss_fn, optimizer, device, after_step
+                )
+        row["seconds"] = round(watch.seconds, 2)
+        row["cpu_seconds"] = round(watch.cpu_seconds, 2)
         for name, pictures in held_out.items():
             loader = data.batches(pictures, 1_000)
             row[f"{name}_loss"], row[f"{name}_accuracy"] = evaluate(
                 model, loader, loss_fn, device
             )
         epochs.append(row)
-        print(f"  epoch {epoch}: {row['validation_accuracy']:.2%}, {seconds:.0f} s")
+        print(
+            f"  epoch {epoch}: {row['validation_accuracy']:.2%}, {watch.seconds:.0f} s"
+        )
     return epochs
 
 
