@@ -60,26 +60,12 @@ def test_titles_must_match_images():
 
 
 def test_history_is_drawn_against_examples():
-    row = {"train_loss": None, "train_accuracy": None}
+    names = ("epoch", "examples", "train_loss", "train_accuracy")
+    names += ("validation_loss", "validation_accuracy")
+    epochs = [(0, 0, None, None, 2.3, 0.1), (1, 128, 1.7, 0.4, 1.2, 0.6)]
     history = {
         "steps": [{"examples": 64, "loss": 2.0}, {"examples": 128, "loss": 1.5}],
-        "epochs": [
-            row
-            | {
-                "epoch": 0,
-                "examples": 0,
-                "validation_loss": 2.3,
-                "validation_accuracy": 0.1,
-            },
-            {
-                "epoch": 1,
-                "examples": 128,
-                "train_loss": 1.7,
-                "train_accuracy": 0.4,
-                "validation_loss": 1.2,
-                "validation_accuracy": 0.6,
-            },
-        ],
+        "epochs": [dict(zip(names, row, strict=True)) for row in epochs],
     }
     early = {"examples": 64, "validation_loss": 1.6, "validation_accuracy": 0.3}
     loss_ax, accuracy_ax = plotting.plot_history(history, [early]).axes

@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import errno
 import os
 import time
 from dataclasses import replace
@@ -220,13 +219,3 @@ def test_the_varied_network_reads_the_soft_digits_of_others():
         read[name] = (answers == torch.stack(known)).sum().item() / len(labels)
     assert read["varied"] > 0.9, read
     assert read["varied"] > read["dropout"], read
-
-
-@pytest.mark.skipif(os.name != "posix", reason="other locks on Windows")
-def test_a_cache_that_knows_no_locks(cache, monkeypatch):
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "no locks available")
-
-    monkeypatch.setattr("fcntl.flock", refuse)
-    pretrained.trained_model("tiny")
-    assert len(files(cache)) == 1
