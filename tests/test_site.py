@@ -36,14 +36,6 @@ DOORS = [path for path in FILES if 'http-equiv="refresh"' in path.read_text("utf
 PAGES = [path for path in FILES if path not in DOORS]
 BOOK_PAGES = [path for path in PAGES if path.parent == SITE / "book"]
 
-# What a browser fetches without being asked.
-FETCHED = ("script[src]", "img[src]", "iframe[src]", "video[src]", "audio[src]")
-FETCHED += ("embed[src]", "source[srcset]", "object[data]")
-FETCHED += tuple(
-    f"link[rel~={kind}][href]"
-    for kind in ("stylesheet", "icon", "preload", "modulepreload", "manifest")
-)
-ELSEWHERE = r"(@import|url\()[\s'\"]*(https?:)?//"
 # Of pages that have the same skeleton, axe looks at the colors of one. On these
 # together, and on "train" and "draw", whose own tests look when they have been used,
 # stands whatever the style sheet gives a color to.
@@ -89,14 +81,9 @@ def test_head_and_links(path):
     chinese = path.is_relative_to(SITE / "zh")
     assert page.html["lang"] == ("zh-Hans" if chinese else "en")
     assert page.title.get_text().strip()
-    for tag in page.select(", ".join(FETCHED)):
-        address = tag.get("src") or tag.get("srcset") or tag.get("data") or tag["href"]
-        assert not re.match(r"(https?:)?//", address), "no other host is asked"
     for script in ("draw", "train"):  # each is on its own page only
         loads = page.select(f'script[src$="/{script}.js"]')
         assert bool(loads) == (path.stem == script and path not in DOORS)
-    for style in page.find_all("style"):
-        assert not re.search(ELSEWHERE, style.get_text())
     for link in page.find_all("a", href=True):
         parts = urlsplit(link["href"])
         if parts.scheme or parts.netloc:
@@ -109,8 +96,10 @@ def test_head_and_links(path):
 
 
 def test_style_sheets_ask_no_other_host():
+    """Not even for what only some readers see, as when they print."""
+    elsewhere = r"(@import|url\()[\s'\"]*(https?:)?//"
     for sheet in SITE.glob("_static/*.css"):
-        assert not re.search(ELSEWHERE, sheet.read_text("utf-8"))
+        assert not re.search(elsewhere, sheet.read_text("utf-8"))
 
 
 @every_book_page

@@ -263,10 +263,10 @@ def test_too_few_units(lab):
     (few,) = run(lab, "too-few-units", 60_000)
     assert 0.82 < few[3] < 0.88
     assert few[1] < 0.99
-    (many,) = run(lab, "none", 30_000, settings="hidden=128")
-    assert 0.9 < many[3] < 0.93
-    (kernels,) = run(lab, "none", 15_000, settings="net=convolution")
-    assert kernels[3] > many[3]
+    early, many = run(lab, "none", 9_000, 24_000, settings="hidden=128")
+    assert 0.89 < many[3] < 0.93
+    (kernels,) = run(lab, "none", 9_000, settings="net=convolution")
+    assert kernels[3] > early[3] + 0.01
 
 
 # How it is used
