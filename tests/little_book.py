@@ -27,6 +27,7 @@ INDEX = (
     "# Little\n\nThe lead.\n\n## The chapters\n\n```{map}\n```\n\n```{chapters}\n```\n"
 )
 OPENING = "# {}\n\nAbout {}.\n\n**You will be able to**\n\n- count to {};\n- stop."
+LONG_HEADING = "A heading of more words than there is place for in a line of a page"
 LINKS = "## Links\n\n[one](01-one.ipynb#GPU-first) [three](03-three.ipynb) $x^2$"
 TABLE = """
 
@@ -126,7 +127,10 @@ def write_book(root: Path) -> Path:
     )
     write_chapter(
         book / "03-three.ipynb",
-        [text(OPENING.format("Three", "three", "three")), text("## Moved\n\nHere.")],
+        [
+            text(OPENING.format("Three", "three", "three")),
+            text(f"## Moved\n\nHere.\n\n## {LONG_HEADING}\n\nThere."),
+        ],
         needs=["01", "02"],
     )
     return root

@@ -18,8 +18,8 @@ PAPER = ("epub", "singlehtml")
 # Pages that are nothing without a browser, and what stands in their place.
 IN_A_BROWSER = ("book/draw",)
 ELSEWHERE = "This page computes while you draw and click. It is on the book's site."
-# How Sphinx's builder of one page refers to what was a page.
-DOCUMENT = re.compile(r"^#document-(?:[^#]*/)?([^/#]+)#?")
+# How Sphinx's builder of one page refers to a section of what was a page.
+SECTION = re.compile(r"^#document-(?:[^#]*/)?([^/#]+)#")
 # What a quiz says when an answer is opened, and what turns HTML into still XHTML.
 FEEDBACK = re.compile(r"(</summary>)\s*<p\b.*?</p>", re.DOTALL)
 STILL = [
@@ -37,19 +37,17 @@ class EpubBuilder(Epub3Builder):
 
     def build_content(self) -> None:
         """Write the list of files, and in it which pages have formulas."""
-        root = Path(self.outdir)
-        for path in [*root.glob("*.html"), *root.glob("_static/*")]:
+        for path in Path(self.outdir, "_static").iterdir():
             if path.name not in self.config.epub_cover[0]:
                 path.unlink()
         super().build_content()
-
-        def mark(item: re.Match) -> str:
-            math = item[1] in self.files and b"<math" in (root / item[1]).read_bytes()
-            return item[0] + (' properties="mathml"' if math else "")
-
-        files = root.joinpath("content.opf").read_text("utf-8")
-        files = re.sub('<item [^>]*href="([^"]+)"', mark, files)
-        root.joinpath("content.opf").write_text(files, "utf-8")
+        path = Path(self.outdir, "content.opf")
+        listed = path.read_text("utf-8")
+        for name in self.files:
+            if b"<math" in Path(self.outdir, name).read_bytes():
+                item = f'href="{name}"'
+                listed = listed.replace(item, f'{item} properties="mathml"', 1)
+        path.write_text(listed, "utf-8")
 
 
 def lay_out(app, doctree, docname: str) -> None:
@@ -108,10 +106,9 @@ def name_apart(doctree, pages: dict[str, nodes.Element]) -> None:
             node["ids"] = [f"{stem}--{anchor}" for anchor in node["ids"]]
             if "refid" in node:
                 node["refid"] = f"{stem}--{node['refid']}"
-        page.next_node(nodes.section)["ids"].insert(0, f"{stem}--")
     for link in doctree.findall(nodes.reference):
         if "refuri" in link:
-            link["refuri"] = re.sub(DOCUMENT, r"#\1--", link["refuri"])
+            link["refuri"] = re.sub(SECTION, r"#\1--", link["refuri"])
 
 
 def page_of_paper(app, pagename, templatename, context, doctree) -> str | None:
