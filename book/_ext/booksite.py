@@ -132,8 +132,6 @@ def describe(app, doctree) -> None:
     english = app.config.book_english.get(docname, {})
     facts = {"description": ""} | english
     app.env.metadata[docname]["facts"] = facts
-    if app.builder.name == "html" and app.builder.is_elsewhere(docname):
-        return
     facts["anchors"] = [
         (section["ids"][0], section.get("slug"))
         for section in doctree.findall(nodes.section)
@@ -315,21 +313,19 @@ def write_extra_files(app, exception) -> None:
     folder = posixpath.dirname(app.config.root_doc)
     doors = {"index.html": home}
     for old, new in app.config.book_old_pages.items():
-        if not app.builder.is_elsewhere(f"{folder}/{new}"):
-            doors[f"{folder}/{old}.html"] = f"{new}.html"
+        doors[f"{folder}/{old}.html"] = f"{new}.html"
     for door, target in doors.items():
         values = {"title": app.config.html_title, "target": target, "lang": lang}
         html = app.builder.templates.render("redirect.html", values)
         outdir.joinpath(door).write_text(html, "utf-8")
     write_search_index(app)
-    here = [n for n in app.env.found_docs if not app.builder.is_elsewhere(n)]
-    pages = [Path(app.env.doc2path(name)) for name in here]
+    pages = [Path(app.env.doc2path(name)) for name in app.env.found_docs]
     write_copies(
         [path for path in pages if path.suffix == ".ipynb"],
         outdir,
         app.config.book_repository,
         app.config.html_baseurl,
-        chinese_headings(app, here) if app.config.book_english else None,
+        chinese_headings(app) if app.config.book_english else None,
     )
 
 

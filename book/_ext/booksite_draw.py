@@ -15,6 +15,7 @@ from booksite_nodes import Part
 from docutils import nodes
 from sphinx.locale import get_translation
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.osutil import relative_uri
 
 _ = get_translation("booksite")
 SCRIPT = "_static/draw-network.js"
@@ -43,7 +44,7 @@ class DrawPartDirective(SphinxDirective):
 
 def part_values(app, docname: str, part: Part) -> dict:
     """Return what the templates of the page are filled with."""
-    static = app.builder.static_files(docname)
+    static = relative_uri(app.builder.get_target_uri(docname), "_static")
     values = {"misread": NUM_MISREAD, "networks": NETWORKS, "stops": STOPS}
     return values | {"static": static}
 

@@ -31,8 +31,6 @@ def leave_out_own_search(app) -> None:
 
 def collect_sections(app, doctree, docname) -> None:
     """Note what there is to find on a page: its link, title and sections."""
-    if app.builder.name == "html" and app.builder.is_elsewhere(docname):
-        return
     title = app.env.titles[docname].astext()
     link = app.builder.get_target_uri(docname)
     app.book_pages[docname] = [link, title, page_sections(doctree)]

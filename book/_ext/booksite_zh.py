@@ -4,12 +4,13 @@
     python book/_ext/booksite_zh.py check
     python book/_ext/booksite_zh.py build
 
-A page is in the edition if it has a file ``book/locale/zh_CN/NAME.po``. There every
-block of its prose has an entry: the cell's name and the block's number, the English,
-the Chinese. Quizzes and hints have theirs in ``helpers/exercises/zh_CN``, the site's
-own words in ``site.po``. ``update`` takes over what the English has become, ``check``
-says what does not fit, and ``build`` writes Chinese notebooks to ``_build/zh``:
-the same code and the same results with Chinese prose.
+A page is translated if it has a file ``book/locale/zh_CN/NAME.po``; the edition has
+all others in English. There every block of its prose has an entry: the cell's name and
+the block's number, the English, the Chinese. Quizzes and hints have theirs in
+``helpers/exercises/zh_CN``, the site's own words in ``site.po``. ``update`` takes over
+what the English has become, ``check`` says what does not fit, and ``build`` writes
+Chinese notebooks to ``_build/zh``: the same code and the same results with Chinese
+prose.
 """
 
 import argparse
@@ -63,6 +64,7 @@ class Catalogs:
     def __init__(self, root: Path, cache: Path | None = None) -> None:
         self.root = root
         self.locale = root / "book" / "locale" / "zh_CN"
+        self.site = self.locale / "site.po"
         self.exercises = root / "helpers" / "exercises"
         kept = root.joinpath("_build", ".jupyter_cache").glob("*/global.db")
         newest = sorted(kept, key=lambda path: path.stat().st_mtime)[-1:]
@@ -70,7 +72,7 @@ class Catalogs:
         self.cache = get_cache(cache) if cache and cache.is_dir() else None
 
     def pages(self) -> list[str]:
-        """Return the names of the pages that are in the edition."""
+        """Return the names of the pages that are translated."""
         return sorted(p.stem for p in self.locale.glob("*.po") if self.source(p.stem))
 
     def source(self, name: str) -> Path | None:
@@ -84,7 +86,7 @@ class Catalogs:
             yield self.locale / f"{name}.po", self.english(name)
             if texts := exercise_texts(self.exercises, name[:2]):
                 yield self.exercises / "zh_CN" / f"{name[:2]}.po", texts
-        yield self.locale / "site.po", [("", text) for text in site_words(self.root)]
+        yield self.site, [("", text) for text in site_words(self.root)]
 
     def english(self, name: str) -> list[Block]:
         """Return the blocks of a page, each once."""
@@ -112,19 +114,21 @@ class Catalogs:
     @cached_property
     def words(self) -> dict[str, str]:
         """The site's own words in Chinese by the English."""
-        entries = polib.pofile(str(self.locale / "site.po")).translated_entries()
+        entries = polib.pofile(str(self.site)).translated_entries()
         return {entry.msgid: entry.msgstr for entry in entries}
 
     def chinese(self, name: str) -> nbformat.NotebookNode | str:
         """Return a page in Chinese, with what is stale in English."""
-        entries = polib.pofile(str(self.locale / f"{name}.po")).translated_entries()
+        path = self.locale / f"{name}.po"
+        entries = polib.pofile(str(path)).translated_entries() if path.is_file() else ()
         there = {(entry.msgctxt, entry.msgid): entry.msgstr for entry in entries}
 
         def say(context: str, text: str) -> str:
             if context == "site":
                 return self.words.get(text) or text
             marked = re.search(r" \d+$", context) and not text.startswith("#")
-            return there.get((context, text)) or STALE_NOTE * bool(marked) + text
+            stale = there and marked
+            return there.get((context, text)) or STALE_NOTE * bool(stale) + text
 
         page = rewrite(self.read(name), say)
         for cell in () if isinstance(page, str) else page.cells:
@@ -447,13 +451,13 @@ def term_names(glossary: Path) -> dict[str, list[str]]:
 # The command ------------------------------------------------------------------
 
 
-def write_notebooks(catalogs: Catalogs, folder: Path) -> list[str]:
-    """Write the pages in Chinese; return their names. What is the same stays."""
-    for name in catalogs.pages():
-        page, source = catalogs.chinese(name), catalogs.source(name)
+def write_notebooks(catalogs: Catalogs, folder: Path) -> None:
+    """Write the pages in Chinese. What is the same stays."""
+    book = catalogs.root / "book"
+    for source in [*book.glob("*.ipynb"), *book.glob("*.md")]:
+        page = catalogs.chinese(source.stem)
         text = page if isinstance(page, str) else nbformat.writes(page)
         write(folder / "book" / source.name, text)
-    return catalogs.pages()
 
 
 def write(path: Path, text: str) -> None:
@@ -474,7 +478,7 @@ def main(*arguments: str, root: Path = ROOT) -> int:
     chosen = parser.parse_args(arguments)
     catalogs = Catalogs(root)
     if chosen.command == "build":
-        print(*write_notebooks(catalogs, root / "_build" / "zh"), sep="\n")
+        write_notebooks(catalogs, root / "_build" / "zh")
     if chosen.command == "update":
         for path, blocks in catalogs.files(chosen.pages or catalogs.pages()):
             print(update(path, blocks))
