@@ -183,8 +183,8 @@ def _box(x, y, width, height, number: int, page: dict) -> str:
 def thumbnail(svg: str) -> str:
     """Make a small picture of a figure: what is drawn, without what is written.
 
-    The writing would be too small to read. Lines become thicker, since the whole
-    becomes smaller.
+    The writing would be too small to read. Lines stay as thick as they are, though
+    the whole becomes smaller.
     """
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", XLINK)
@@ -206,18 +206,12 @@ def thumbnail(svg: str) -> str:
         top = min(y for _, y, _, _ in frames)
         right = max(x + width for x, _, width, _ in frames)
         bottom = max(y + height for _, y, _, height in frames)
-    else:
-        left, top, width, height = map(float, root.get("viewBox").split())
-        right, bottom = left + width, top + height
+        box = left, top, right - left, bottom - top
+        root.set("viewBox", " ".join(f"{number:.1f}" for number in box))
     # What is shown has the thumbnail's proportions: the left or the upper part.
-    scale = min((right - left) / THUMBNAIL[0], (bottom - top) / THUMBNAIL[1])
-    width, height = (side * scale for side in THUMBNAIL)
-    root.set("viewBox", f"{left:.1f} {top:.1f} {width:.1f} {height:.1f}")
+    root.set("preserveAspectRatio", "xMinYMin slice")
     root.set("width", str(THUMBNAIL[0]))
     root.set("height", str(THUMBNAIL[1]))
-    thicker = min(3.0, max(1.0, 1.2 * scale))
-    return re.sub(
-        r"stroke-width: ([\d.]+)",
-        lambda match: f"stroke-width: {float(match[1]) * thicker:.2g}",
-        ElementTree.tostring(root, encoding="unicode"),
-    )
+    style = ElementTree.SubElement(root, f"{{{SVG}}}style")
+    style.text = "* { vector-effect: non-scaling-stroke; }"
+    return ElementTree.tostring(root, encoding="unicode")
