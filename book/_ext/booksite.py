@@ -298,11 +298,6 @@ def rewrite_all_pages(app, env) -> list[str]:
     return list(env.found_docs)
 
 
-def book_facts(app) -> dict[str, dict]:
-    """Return what is known of all pages, for the other edition."""
-    return {name: page_facts(app, name) for name in app.env.found_docs}
-
-
 def write_extra_files(app, exception) -> None:
     """Write the doors, the search index and the notebooks to take away."""
     if exception is not None or app.builder.name != "html":
@@ -359,7 +354,7 @@ def setup(app) -> dict:
     app.connect("build-finished", write_extra_files)
     app.setup_extension("booksite_draw")
     app.setup_extension("booksite_edition")
-    app.book_facts = lambda: book_facts(app)
+    app.page_facts = page_facts  # for the other edition
     return {
         "env_version": 5,  # a higher number has all pages read anew
         "parallel_read_safe": False,

@@ -107,7 +107,7 @@ def build_chinese(app, exception) -> None:
         part["caption"] = words.get(part["caption"], part["caption"])
     write(source / "_toc.yml", yaml.safe_dump(toc, allow_unicode=True, sort_keys=False))
     overrides = config.overrides | {
-        "book_english": app.book_facts(),
+        "book_english": {n: app.page_facts(app, n) for n in app.env.found_docs},
         "book_repository": config.book_repository,
         "book_words": config.book_words,
         "html_baseurl": config.html_baseurl and f"{config.html_baseurl}zh/",

@@ -18,21 +18,16 @@ from pypdf import PdfReader
 
 BUILD = Path(__file__).parents[2] / "_build"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-OPTIONS = "--headless --no-pdf-header-footer --generate-pdf-document-outline"
+# The page has no script, so it needs no sandbox.
+OPTIONS = (
+    "--headless --no-sandbox --no-pdf-header-footer --generate-pdf-document-outline"
+)
 # A line of the list of contents: it leads to the mark before a page.
 LINE = re.compile('(<a class="reference internal" href="#(document-[^"]+)">[^<]*)</a>')
 
 
-def print_page(browser: str, page: Path, target: Path) -> None:
-    """Have the browser print a page; it has no script, so it needs no sandbox."""
-    with tempfile.TemporaryDirectory() as profile:
-        command = [browser, *OPTIONS.split(), "--no-sandbox"]
-        command += [f"--user-data-dir={profile}", f"--print-to-pdf={target}"]
-        subprocess.run([*command, page.as_uri()], capture_output=True, check=True)
-
-
-def make_pdf(browser: str) -> PdfReader:
-    """Print the book; its list of contents says where the chapters begin."""
+def make_pdf(browser: str) -> int:
+    """Print the book, with page numbers in its contents; return how many it has."""
     html = BUILD.joinpath("singlehtml", "book", "index.html").read_text("utf-8")
     page, target = BUILD / "singlehtml" / "print.html", BUILD / "pytorch-by-hand.pdf"
     places: dict[str, int] = {}
@@ -42,12 +37,15 @@ def make_pdf(browser: str) -> PdfReader:
 
     for _ in range(2):  # where the chapters begin is known when they are printed
         page.write_text(LINE.sub(number, html), "utf-8")
-        print_page(browser, page, target)
+        with tempfile.TemporaryDirectory() as profile:
+            command = [browser, *OPTIONS.split(), f"--user-data-dir={profile}"]
+            command += [f"--print-to-pdf={target}", page.as_uri()]
+            subprocess.run(command, capture_output=True, check=True)
         printed = PdfReader(target)
         for anchor, place in printed.named_destinations.items():
             page_number = printed.get_destination_page_number(place) + 1
             places[anchor.removeprefix("/")] = page_number
-    return printed
+    return len(printed.pages)
 
 
 if __name__ == "__main__":
@@ -57,4 +55,4 @@ if __name__ == "__main__":
             "No Chromium or Chrome is on the PATH: say where one is, as in\n"
             f"{sys.argv[0]} /path/to/chrome"
         )
-    print(f"_build/pytorch-by-hand.pdf: {len(make_pdf(found).pages)} pages")
+    print(f"_build/pytorch-by-hand.pdf: {make_pdf(found)} pages")

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
-from urllib.parse import urljoin
 
 import nbformat
 from docutils.nodes import make_id
@@ -115,12 +114,14 @@ def write_copies(
         texts = first_cells[folder if repository else f"{folder}_alone"]
         for path in notebooks:
             notebook = nbformat.read(path, as_version=4)
-            in_colab = folder == "colab" and bool(github_name(repository))
+            colab = "colab" if chinese is None else "zh/colab"
+            if folder != "colab" or not github_name(repository):
+                colab = ""
             for cell in notebook.cells:
                 if cell.cell_type == "code":
                     cell.outputs, cell.execution_count = [], None
                     continue
-                cell.source = outside(cell.source, repository, site, in_colab, chinese)
+                cell.source = outside(cell.source, repository, site, colab)
                 for anchor, place in (chinese or {}).get(path.stem, {}).items():
                     cell.source = cell.source.replace(f"](#{anchor})", f"](#{place})")
             notebook.cells[:0] = [
@@ -136,20 +137,19 @@ def write_copies(
             nbformat.write(notebook, outdir / folder / path.name)
 
 
-def outside(
-    text: str, repository: str, site: str, in_colab: bool, chinese: dict | None
-) -> str:
-    """Return a text with its links to other pages as they must read elsewhere."""
+def outside(text: str, repository: str, site: str, colab: str) -> str:
+    """Return a text with its links to other pages as they must read elsewhere.
+
+    Those to notebooks lead to the folder `colab` of copies for Colab, if there is one.
+    """
 
     def link(match: re.Match) -> str:
         name, suffix, anchor = match.groups(default="")
-        if in_colab and suffix == "ipynb":
-            folder = "zh/colab" if name in (chinese or ()) else "colab"
-            return f"]({colab_address(repository, name, folder)}{anchor})"
+        if colab and suffix == "ipynb":
+            return f"]({colab_address(repository, name, colab)}{anchor})"
         anchor = anchor and f"#{make_id(anchor)}"  # as the site and GitHub write it
         if site:
-            there = site if chinese is None or name in chinese else urljoin(site, "..")
-            return f"]({there}book/{name}.html{anchor})"
+            return f"]({site}book/{name}.html{anchor})"
         if repository:
             return f"]({repository}/blob/HEAD/book/{name}.{suffix}{anchor})"
         return match[0]

@@ -2,15 +2,14 @@
 
     python book/_ext/booksite_zh.py update 01-tensors  (a page to begin with; or none)
     python book/_ext/booksite_zh.py check
-    python book/_ext/booksite_zh.py build
 
 A page is translated if it has a file ``book/locale/zh_CN/NAME.po``; the edition has
 all others in English. There every block of its prose has an entry: the cell's name and
 the block's number, the English, the Chinese. Quizzes and hints have theirs in
 ``helpers/exercises/zh_CN``, the site's own words in ``site.po``. ``update`` takes over
-what the English has become, ``check`` says what does not fit, and ``build`` writes
-Chinese notebooks to ``_build/zh``: the same code and the same results with Chinese
-prose.
+what the English has become, ``check`` says what does not fit. The build of the book
+writes Chinese notebooks to ``_build/zh``: the same code and the same results with
+Chinese prose.
 """
 
 import argparse
@@ -468,17 +467,15 @@ def write(path: Path, text: str) -> None:
 
 
 def main(*arguments: str, root: Path = ROOT) -> int:
-    """Update, check or build; return the exit code."""
+    """Update or check; return the exit code."""
     from helpers.files import print_anything
 
     print_anything()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["update", "check", "build"])
+    parser.add_argument("command", choices=["update", "check"])
     parser.add_argument("pages", nargs="*", help="pages to update, such as 01-tensors")
     chosen = parser.parse_args(arguments)
     catalogs = Catalogs(root)
-    if chosen.command == "build":
-        write_notebooks(catalogs, root / "_build" / "zh")
     if chosen.command == "update":
         for path, blocks in catalogs.files(chosen.pages or catalogs.pages()):
             print(update(path, blocks))
