@@ -115,6 +115,7 @@ def build_chinese(app, exception) -> None:
         "external_toc_path": str(source / "_toc.yml"),
         "html_static_path": [],
         "language": "zh_CN",
+        "nb_execution_cache_path": config.nb_execution_cache_path,
         "nb_execution_mode": "off",  # the notebooks bring their results
         "templates_path": [str(root / path) for path in config.templates_path],
     }
