@@ -23,6 +23,8 @@ XHTML = "{http://www.w3.org/1999/xhtml}"
 def built(tmp_path_factory):
     """Build the little book for an e-reader and as one page."""
     root = write_book(tmp_path_factory.mktemp("paper"))
+    with open(root / "book" / "index.md", "a", encoding="utf-8") as file:
+        file.write("\n## Drawn\n\n```{draw} wrong\n```\n\n### Below\n\nText.\n")
     for options in (["custom", "--custom-builder", "epub"], ["singlehtml"]):
         done = build(root, "--builder", *options)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -70,6 +72,8 @@ def test_nothing_in_the_epub_waits_for_a_click(chapters):
     assert "Chapter 1" in text
     assert "Strides (optional)" in text
     assert chapters["book/02-two.xhtml"].find(".//{*}math") is not None
+    drawn = "".join(chapters["book/index.xhtml"].itertext())
+    assert "on the book's site computes while you draw." in drawn
 
 
 def test_answers_stand_at_the_end_of_a_chapter(chapters):

@@ -356,7 +356,7 @@ def setup(app) -> dict:
     app.setup_extension("booksite_edition")
     app.page_facts = page_facts  # for the other edition
     return {
-        "env_version": 5,  # a higher number has all pages read anew
+        "env_version": 6,  # a higher number has all pages read anew
         "parallel_read_safe": False,
         "parallel_write_safe": False,
     }

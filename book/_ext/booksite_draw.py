@@ -20,6 +20,7 @@ from sphinx.util.osutil import relative_uri
 _ = get_translation("booksite")
 SCRIPT = "_static/draw-network.js"
 MORE_SCRIPT = "_static/draw-more.js"
+ON_PAPER = "What stands here on the book's site computes while you draw."
 NUM_MISREAD = 6
 # The networks to choose from, by their names in `trained_model`.
 NETWORKS = {"dropout": _("trained on MNIST"), "varied": _("trained on varied digits")}
@@ -36,7 +37,7 @@ class DrawPartDirective(SphinxDirective):
         """Leave a placeholder, and note that this page needs the network."""
         self.env.metadata[self.env.docname]["draws"] = True
         template = f"draw-{self.arguments[0]}.html"
-        return [Part(template=template, values=part_values, on_site=True)]
+        return [Part(template=template, values=part_values, on_paper=ON_PAPER)]
 
 
 def part_values(app, docname: str, part: Part) -> dict:

@@ -28,15 +28,16 @@ FRAME = re.compile(r'<img src="data:image/svg\+xml;base64,([^"]+)"([^>]*?)\s*/?>
 class Part(nodes.General, nodes.Element):
     """Stands where a ``template`` will be, with the values that ``values`` returns.
 
-    Paper has none of it if ``on_site``.
+    Paper has what ``on_paper`` says instead, if a part says anything there.
     """
 
 
 def write_parts(app, doctree, docname: str) -> None:
     """Put the HTML of its parts into a page; all is known of all pages now."""
     for part in list(doctree.findall(Part)):
-        if part.get("on_site") and app.builder.name != "html":
-            part.parent.remove(part)
+        if "on_paper" in part and app.builder.name != "html":
+            said = part["on_paper"]
+            part.replace_self([nodes.paragraph("", said)] if said else [])
             continue
         values = part["values"](app, docname, part)
         html = app.builder.templates.render(part["template"], values)

@@ -15,9 +15,6 @@ from sphinx import addnodes
 from sphinx.builders.epub3 import Epub3Builder
 
 PAPER = ("epub", "singlehtml")
-# Pages that are nothing without a browser, and what stands in their place.
-IN_A_BROWSER = ("book/draw",)
-ELSEWHERE = "This page computes while you draw and click. It is on the book's site."
 # How Sphinx's builder of one page refers to a section of what was a page.
 SECTION = re.compile(r"^#document-(?:[^#]*/)?([^/#]+)#")
 # What a quiz says when an answer is opened, and what turns HTML into still XHTML.
@@ -57,10 +54,7 @@ def lay_out(app, doctree, docname: str) -> None:
     pages = {page["docname"]: page for page in doctree.findall(addnodes.start_of_file)}
     for name, page in [(docname, doctree), *pages.items()]:
         section = page.next_node(nodes.section)
-        if name in IN_A_BROWSER:
-            section.children = section.children[:1]
-            section += nodes.paragraph("", ELSEWHERE)
-        elif name != app.config.root_doc:
+        if name != app.config.root_doc:
             put_answers_last(section)
         if number := app.env.toc_secnumbers.get(name, {}).get(""):
             text = f"Chapter {number[0]}"

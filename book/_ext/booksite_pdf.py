@@ -12,9 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from pypdf import PdfReader
+from pypdf import PdfReader, PdfWriter
+from pypdf.generic import DictionaryObject, NameObject, TextStringObject
 
 BUILD = Path(__file__).parents[2] / "_build"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -24,6 +26,15 @@ OPTIONS = (
 )
 # A line of the list of contents: it leads to the mark before a page.
 LINE = re.compile('(<a class="reference internal" href="#(document-[^"]+)">[^<]*)</a>')
+
+
+def bookmarks(parent: DictionaryObject) -> Iterator[DictionaryObject]:
+    """Yield all bookmarks below one."""
+    child = parent.get("/First")
+    while child is not None:
+        yield child.get_object()
+        yield from bookmarks(child.get_object())
+        child = child.get_object().get("/Next")
 
 
 def make_pdf(browser: str) -> int:
@@ -45,7 +56,14 @@ def make_pdf(browser: str) -> int:
         for anchor, place in printed.named_destinations.items():
             page_number = printed.get_destination_page_number(place) + 1
             places[anchor.removeprefix("/")] = page_number
-    return len(printed.pages)
+    pdf = PdfWriter(clone_from=printed)
+    for bookmark in bookmarks(pdf.root_object["/Outlines"]):
+        title = bookmark["/Title"]
+        half = title[: len(title) // 2]
+        if title == 2 * half:  # what Chromium makes of a heading that begins a page
+            bookmark[NameObject("/Title")] = TextStringObject(half)
+    pdf.write(target)
+    return len(pdf.pages)
 
 
 if __name__ == "__main__":

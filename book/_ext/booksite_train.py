@@ -52,7 +52,7 @@ class TrainDirective(SphinxDirective):
 
 def part(template: str, state: str = "") -> Part:
     """Return what stands where a part of the page will be, on the site."""
-    return Part(template=template, values=part_values, on_site=True, state=state)
+    return Part(template=template, values=part_values, on_paper="", state=state)
 
 
 def part_values(app, docname: str, part: Part) -> dict:
