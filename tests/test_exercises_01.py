@@ -15,14 +15,6 @@ SHAPES = {
 }
 
 
-def sheet_stub(images):
-    """Your code."""
-
-
-def unwritten(images):
-    raise NotImplementedError
-
-
 def sheet_by_loop(images):
     rows = [torch.cat(list(images[4 * r : 4 * r + 4, 0]), dim=1) for r in range(3)]
     return torch.cat(rows)
@@ -32,18 +24,6 @@ def fit_in_closed_form(column, price):
     ones = torch.ones_like(column)
     pair = torch.linalg.lstsq(torch.cat([column, ones], 1), price[:, None]).solution
     return pair.flatten()
-
-
-def fit_flattened(column, price):
-    w = torch.zeros(1, requires_grad=True)
-    b = torch.zeros(1, requires_grad=True)
-    optimizer = torch.optim.SGD([w, b], lr=0.05)
-    for _ in range(400):
-        loss = ((w * column.flatten() + b - price) ** 2).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return w, b
 
 
 def fit_still_wrong(column, price):
@@ -72,11 +52,6 @@ def read_without_half(new, known, known_labels):
     return known_labels[(new @ known.T - (known**2).sum(dim=1)).argmax(dim=1)]
 
 
-def read_by_broadcasting(new, known, known_labels):
-    gaps = (new[:, None] - known[None]).pow(2).sum(dim=-1)
-    return known_labels.numpy()[gaps.topk(1, largest=False).indices[:, 0].numpy()]
-
-
 def read_by_cdist(new, known, known_labels):
     return known_labels[torch.cdist(new, known).argmin(dim=1)]
 
@@ -102,8 +77,8 @@ RIGHT = {
         lambda images: sheet_by_loop(images).numpy(),
         lambda images: np.vstack([np.hstack(images[r : r + 4, 0]) for r in (0, 4, 8)]),
     ],
-    "01.3": [fit_in_closed_form, fit_flattened, fit_by_polynomial],
-    "01.4": [read_by_cdist, read_by_loop, read_by_broadcasting],
+    "01.3": [fit_in_closed_form, fit_by_polynomial],
+    "01.4": [read_by_cdist, read_by_loop],
 }
 WRONG = {
     "01.1": [
@@ -179,11 +154,5 @@ WRONG = {
         (read_without_half, "minus *half* the sum"),
     ],
 }
-EMPTY = {
-    "01.1": [dict.fromkeys(SHAPES), {}, ...],
-    "01.2": [sheet_stub, unwritten],
-    "01.3": [sheet_stub],
-    "01.4": [[], ""],
-}
 
-test_right, test_wrong, test_empty, test_all = of_chapter("01", RIGHT, WRONG, EMPTY)
+test_right, test_wrong, test_all = of_chapter("01", RIGHT, WRONG)
