@@ -148,11 +148,6 @@ assert {name[:2] for name in names()} == {name[-2:] for name in loaded()}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_a_result_cannot_be_changed():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        check("01.1", None).status = "right"
-
-
 def test_what_a_notebook_gets():
     bundle = Result("01.1", "wrong", "a < b,\nnot `c`")._repr_mimebundle_()
     assert bundle["text/plain"] == "✗ 01.1 Not yet. a < b,\nnot `c`"
@@ -195,7 +190,18 @@ def decorated(images):
     return None
 
 
-@pytest.mark.parametrize("answer", [stub, Stub, unwritten, decorated])
+STUBS = [
+    stub,
+    Stub,
+    unwritten,
+    decorated,
+    dict.fromkeys("ab"),
+    (None, None),
+    ({}, stub),
+]
+
+
+@pytest.mark.parametrize("answer", STUBS)
 def test_stubs_are_empty(answer):
     assert is_empty(answer)
 
@@ -239,8 +245,7 @@ def test_each_check_draws_other_numbers():
         assert first != second
 
 
-@pytest.mark.parametrize("name", EVERY_EXERCISE)
-def test_random_numbers_go_on_as_before(name):
+def test_random_numbers_go_on_as_before():
     def restless(*arguments):
         torch.manual_seed(3)
         random.seed(3)
@@ -254,7 +259,7 @@ def test_random_numbers_go_on_as_before(name):
     torch.set_rng_state(state[0])
     np.random.set_state(state[1])  # noqa: NPY002
     random.setstate(state[2])
-    check(name, restless)
+    check("01.2", restless)
     assert random_numbers() == expected
     assert torch.is_grad_enabled()
     assert torch.get_default_dtype() == torch.float32
@@ -331,8 +336,10 @@ def test_hints_come_one_at_a_time(monkeypatch):
 
 
 @pytest.mark.parametrize("name", EVERY_EXERCISE)
-def test_a_hint_shows_code_as_code(name):
-    for number, text in enumerate(find(name).hints, start=1):
+def test_hints_are_two_or_more_and_show_code_as_code(name):
+    hints = find(name).hints
+    assert len(set(hints)) == len(hints) >= 2
+    for number, text in enumerate(hints, start=1):
         shown = hint(name, number)
         assert text in repr(shown)
         assert shown._repr_html_().count("<code>") == text.count("`") / 2
@@ -343,13 +350,6 @@ def test_a_hint_shows_code_as_code(name):
 def test_hints_that_are_not_there(number):
     with pytest.raises(ValueError, match="has hints 1 to"):
         hint("01.1", number)
-
-
-@pytest.mark.parametrize("name", EVERY_EXERCISE)
-def test_every_exercise_has_two_hints_or_more(name):
-    hints = find(name).hints
-    assert len(hints) >= 2
-    assert len(set(hints)) == len(hints)
 
 
 @pytest.mark.parametrize("name", EVERY_EXERCISE)
