@@ -174,6 +174,7 @@ WRONG = {
         ),
         (LOSSES | {"mixed": FALLING[:10]}, "should have the shape (200,)"),
         (LOSSES | {"right": FALLING[::-1].copy()}, "begins at 0.00"),
+        (LOSSES | {"right": 0.02}, "should have the shape (200,), but has ()"),
         (LOSSES | {"ReLU": LOSSES["mixed"]}, "Two of the four curves are the same"),
     ],
     "12.4": [
