@@ -2,14 +2,14 @@
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from helpers.classroom._chapters import BOOK, ClassroomError
+from helpers.classroom._course import Limits
 from helpers.classroom._editions import write_edition
+from helpers.classroom._grade import grade
 from helpers.files import print_anything
 
 
@@ -20,47 +20,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 if all went well, 1 if something could not be done, 130 when stopped
-        by Ctrl-C or SIGTERM. Wrong options leave through `SystemExit` with 2.
+        by Ctrl-C. Wrong options leave through `SystemExit` with 2.
     """
     print_anything()
     options = _parser().parse_args(arguments)
     try:
         if options.command == "grade":
-            return _grade(options)
-        path = write_edition(options.command, options.out, options.book, options.force)
-        print(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB).")
+            limits = Limits(options.timeout, options.memory, options.jobs)
+            out = grade(options.folder, options.book, limits, options.chapter)
+            print(f"The tables and the feedback are in {out}.")
+        else:
+            book, force = options.book, options.force
+            out = write_edition(options.command, options.out, book, force)
+            print(f"Wrote {out} ({out.stat().st_size / 1e6:.1f} MB).")
     except ClassroomError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
-
-
-def _grade(options: argparse.Namespace) -> int:
-    try:
-        import nbgrader  # noqa: F401 (before any work is done)
-
-        from helpers.classroom._course import Limits
-        from helpers.classroom._grade import grade
-    except ImportError as error:
-        install = 'python -m pip install -e ".[teach]"'
-        raise ClassroomError(f"grading needs {error.name}: {install}") from error
-    folder = options.folder.absolute()
-    out = options.out or folder.with_name(folder.name + "-grading")
-    limits = Limits(options.timeout, options.memory, options.jobs)
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        grade(folder, out.absolute(), options.book, limits, options.chapter)
     except KeyboardInterrupt:
-        print(f"Stopped. What was graded is in {out}; the same command goes on.")
+        print("Stopped. What was graded is kept; the same command goes on.")
         return 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    print(f"The tables and the feedback are in {out}.")
     return 0
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,7 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     add = command.add_argument
     text = "what was handed in: a folder, a zip or a file for each student"
     add("folder", metavar="FOLDER", type=Path, help=text)
-    add("--out", type=Path, help="where course and tables go (FOLDER-grading)")
     text = "the chapter that was asked for, such as 01; others are not graded"
     add("--chapter", default="", help=text)
     text = "seconds that a cell of an answer may run (%(default)s)"

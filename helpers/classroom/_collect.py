@@ -1,37 +1,40 @@
 """Finds what was handed in: whose it is, which chapter, and what counts."""
 
+import ast
 import io
 import os
 import re
-import stat
 import time
 import unicodedata
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
+
+from IPython.core.inputtransformer2 import TransformerManager
 
 from helpers.classroom._chapters import (
+    HEADING,
     Cell,
     Chapter,
-    NotANotebook,
-    answers,
-    cells_of,
-    chapter_of,
-    load,
+    ClassroomError,
+    is_solution,
+    read_cells,
 )
 
 LARGEST = 50 << 20  # bytes of a file; figures in a notebook take some
-MOST = 2_000  # files in a zip
-SHOWN = 20  # other files of a student, one by one
 SKIPPED = re.compile(r"\.|__MACOSX$|__pycache__$|site-packages$|Thumbs\.db$")
 MOODLE = re.compile(r"(.+)_(\d+)_assignsubmission_")
 CANVAS = re.compile(r"([^_]+)_(?:LATE_)?(\d{3,})_\d{3,}_")
 COPY = re.compile(r"( ?\(\d+\)|[ -]+Copy ?\d*)$")  # as browsers and Jupyter name them
 
-# Parts of a file's name, when it was written, and the notebook or what it is instead.
-File = tuple[tuple[str, ...], tuple[int, ...], dict[str, Any] | str]
+# By the name of an exercise, the sources of the cells that a student wrote for it.
+# Under "" stands what was added above the exercises.
+Answers = dict[str, list[str]]
+# Parts of a file's name, when it was written, and what is in it, or why it is not read.
+File = tuple[tuple[str, ...], tuple[int, ...], bytes | ClassroomError]
 
 
 @dataclass(frozen=True)
@@ -43,123 +46,121 @@ class Student:
 
 
 @dataclass
-class Work:
-    """What one student handed in.
+class HandIn:
+    """A file that was handed in.
 
     Attributes
     ----------
-    chapters : dict of str to (str, dict)
-        What counts: by the chapter, the notebook's file and the answers in it.
-    rest : list of (str, str, str)
-        Of each other file: its name, a result, and the reason.
+    age : tuple
+        By what hand-ins are sorted, from the oldest to the newest.
+    chapter : str
+        "" if it is no notebook of the book.
+    answers : dict of str to list of str
+        What the student wrote, by exercise.
+    result : str
+        "" if it counts, else "not used" or "not graded".
+    why : str
+        The reason for this.
     """
 
-    chapters: dict[str, tuple[str, dict[str, list[Cell]]]] = field(default_factory=dict)
-    rest: list[tuple[str, str, str]] = field(default_factory=list)
+    student: Student
+    file: str = ""
+    age: tuple[object, ...] = ()
+    chapter: str = ""
+    answers: Answers = field(default_factory=dict)
+    result: str = ""
+    why: str = ""
 
 
-def collect(
-    folder: Path, chapters: dict[str, Chapter], only: str = ""
-) -> dict[Student, Work]:
-    """Return what each student handed in, in the order of names.
+def collect(folder: Path, chapters: dict[str, Chapter], only: str = "") -> list[HandIn]:
+    """Return what was handed in, in the order of names.
 
     Of several notebooks of one chapter the newest counts; of equally new ones the
-    last by name, where "(10)" comes after "(2)". Links are not followed, so that
-    nothing outside the folder is read.
+    last by name, where "(10)" comes after "(2)". Who handed in no notebook has an
+    entry that says so. Links are not followed, so that nothing outside the folder
+    is read.
     """
-    names = [p.name for p in folder.iterdir() if p.is_dir() and not p.is_symlink()]
-    students = {_student((name, ""), chapters): Work() for name in names if _kept(name)}
-    for parts, _, content in sorted(_files(folder), key=_age):
-        work = students.setdefault(_student(parts, chapters), Work())
-        _put(work, "/".join(parts), content, chapters, only)
-    for work in students.values():
-        touched = {stem for stem in work.chapters if _is_touched(work, chapters[stem])}
-        for stem in set(work.chapters) - touched if touched else ():
-            work.rest.append((work.chapters.pop(stem)[0], "not used", "unchanged"))
-        if not work.chapters and all(row[1] == "not used" for row in work.rest):
-            there = ", ".join(Path(file).name for file, _, _ in work.rest[:3])
-            why = "no notebook was handed in" + (f"; there is {there}" if there else "")
-            work.rest.insert(0, ("", "not graded", why))
-        if len(work.rest) > SHOWN:
-            more = f"{len(work.rest) - SHOWN} more files"
-            work.rest[SHOWN:] = [(more, "not used", "too many to list")]
-    return dict(sorted(students.items(), key=lambda item: item[0].name.casefold()))
+    names = [path.name for path in folder.iterdir() if path.is_dir()]
+    students = {_student((name, ""), chapters) for name in names if _kept(name)}
+    handed = [_hand_in(file, chapters, only) for file in _files(folder)]
+    for student in students | {one.student for one in handed}:
+        its = [one for one in handed if one.student == student]
+        counting = {
+            one.chapter: one
+            for one in sorted(its, key=lambda one: one.age)
+            if not one.result
+        }
+        is_changed = any(one.answers for one in counting.values())
+        for one in its:
+            newest = counting.get(one.chapter, one)
+            if newest is not one:
+                one.why = f"another one counts: {newest.file}"
+            elif not one.result and is_changed and not one.answers:
+                one.why = "unchanged"
+            one.result = one.result or ("not used" if one.why else "")
+        if all(one.result == "not used" for one in its):
+            one = HandIn(student, result="not graded", why="no notebook was handed in")
+            handed.append(one)
+    return sorted(handed, key=lambda one: (one.student.name.casefold(), one.chapter))
 
 
-def _put(
-    work: Work,
-    file: str,
-    content: dict[str, Any] | str,
-    chapters: dict[str, Chapter],
-    only: str,
-) -> None:
-    """Note a file among what counts, or among the rest with the reason."""
+def _hand_in(file: File, chapters: dict[str, Chapter], only: str) -> HandIn:
+    """Return what counts of a file, or why it does not."""
+    parts, _, content = file
+    one = HandIn(_student(parts, chapters), "/".join(parts), _age(file))
     try:
-        if isinstance(content, str):
-            raise NotANotebook(content)
-        stem = chapter_of(content, file, chapters)
+        if isinstance(content, ClassroomError):
+            raise content
+        cells = read_cells(content)
+        stem = _chapter_of(cells, chapters)
         if only and stem != only:
-            raise NotANotebook(f"this is {stem}, and {only} was asked for")
-    except NotANotebook as error:
-        is_meant = ".ipynb" in Path(file).name.lower()
-        row = (file, "not graded" if is_meant else "not used", str(error))
-        work.rest.insert(0 if is_meant else len(work.rest), row)
-        return
-    if stem in work.chapters:
-        older = work.chapters[stem][0]
-        work.rest.append((older, "not used", f"another one counts: {file}"))
-    work.chapters[stem] = file, answers(content["cells"], chapters[stem])
+            raise ClassroomError(f"this is {stem}, and {only} was asked for")
+        one.chapter, one.answers = stem, _answers(cells, chapters[stem])
+    except ClassroomError as error:
+        is_meant = ".ipynb" in parts[-1].lower()
+        one.result, one.why = "not graded" if is_meant else "not used", str(error)
+    return one
 
 
-def _is_touched(work: Work, chapter: Chapter) -> bool:
-    stubs = {c["source"].strip() for e in chapter.exercises for c in e.stubs}
-    cells = [c for found in work.chapters[chapter.stem][1].values() for c in found]
-    return any(cell["source"].strip() not in stubs for cell in cells)
+# --- Files ------------------------------------------------------------------------
 
 
 def _files(folder: Path) -> Iterator[File]:
     for parent, folders, files in os.walk(folder):
         folders[:] = filter(_kept, folders)
         for path in (Path(parent, name) for name in filter(_kept, files)):
-            parts, when = path.relative_to(folder).parts, (0,) * 6
+            parts = path.relative_to(folder).parts
             try:
-                state = path.lstat()
-                when = time.localtime(state.st_mtime)[:6]
-                if stat.S_ISREG(state.st_mode):
-                    with path.open("rb") as file:
-                        yield from _opened(parts, when, file, 0)
-                else:
-                    yield parts, when, "this is a link or a device, no file"
+                when = time.localtime(path.lstat().st_mtime)[:6]
+                if path.is_symlink() or not path.is_file():
+                    raise OSError("it is a link or a device")
+                with path.open("rb") as file:
+                    yield from _opened(parts, when, file)
             except OSError as error:
-                yield parts, when, f"it cannot be read: {error.strerror or error}"
+                why = f"it cannot be read: {error.strerror or error}"
+                yield parts, (0,) * 6, ClassroomError(why)
 
 
 def _opened(
-    parts: tuple[str, ...], when: tuple[int, ...], file: IO[bytes], depth: int
+    parts: tuple[str, ...], when: tuple[int, ...], file: IO[bytes]
 ) -> Iterator[File]:
     """Yield a file, or what is in it if it is a zip, and in the zips in that."""
     content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
-        yield parts, when, f"it is larger than {LARGEST >> 20} MB"
-    elif depth > 3 or not content.startswith(b"PK\x03\x04"):
-        try:
-            notebook = load(content)
-            yield parts, when, notebook | {"cells": cells_of(notebook)}
-        except NotANotebook as error:
-            yield parts, when, str(error)
+        yield parts, when, ClassroomError(f"it is larger than {LARGEST >> 20} MB")
+    elif not content.startswith(b"PK\x03\x04"):
+        yield parts, when, content
     else:
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                for entry in archive.infolist()[:MOST]:
+                for entry in archive.infolist():
                     names = re.split(r"[/\\]+", entry.filename)
                     if not entry.is_dir() and all(map(_kept, names)):
                         with archive.open(entry) as inner:
-                            inside = (*parts, *names)
-                            yield from _opened(
-                                inside, entry.date_time, inner, depth + 1
-                            )
+                            inside = *parts, *names
+                            yield from _opened(inside, entry.date_time, inner)
         except Exception as error:  # whatever a damaged zip may raise
-            yield parts, when, f"this zip cannot be opened: {error}"
+            yield parts, when, ClassroomError(f"this zip cannot be opened: {error}")
 
 
 def _kept(name: str) -> bool:
@@ -185,3 +186,92 @@ def _student(parts: tuple[str, ...], chapters: dict[str, Chapter]) -> Student:
     for stem in chapters if len(names) == 1 else ():
         name = COPY.sub("", name).replace(stem, "").strip(" -_.") or name
     return Student(name)
+
+
+# --- Cells ------------------------------------------------------------------------
+
+
+def _chapter_of(cells: list[Cell], chapters: dict[str, Chapter]) -> str:
+    """Return the chapter of whose exercises a notebook has most cells.
+
+    Raises
+    ------
+    ClassroomError
+        If it has none of any.
+    """
+    signs = {sign for cell in cells for sign in (cell["id"], cell["source"])}
+    shared = Counter[str]()
+    for stem, chapter in chapters.items():
+        for exercise in chapter.exercises:
+            for cell in (exercise.text, *exercise.cells()):
+                shared[stem] += len(signs & {cell["id"], cell["source"]})
+    ((stem, count),) = shared.most_common(1)
+    if not count:
+        raise ClassroomError("this is a notebook, but no chapter of the book")
+    return stem
+
+
+def _answers(cells: list[Cell], chapter: Chapter) -> Answers:
+    """Return the sources of the code cells that a student wrote for each exercise.
+
+    A cell belongs to the exercise whose heading it stands below. Where a heading
+    was deleted, the ids of the book's cells tell. The book's own cells do not count:
+    they are run anyway. Of what stands above, definitions count.
+    """
+    exercise_of = {c["id"]: e.name for e in chapter.exercises for c in e.cells()}
+    own = {c["source"] for e in chapter.exercises for c in e.cells()} | {""}
+    setup = {cell["id"]: cell["source"] for cell in chapter.setup}
+    headings = [_heading(cell, chapter) for cell in cells]
+    found: Answers = {}
+    current = ""
+    for cell, heading in zip(cells, headings, strict=True):
+        source, by_id = cell["source"], exercise_of.get(cell["id"], "")
+        current = heading or (by_id if by_id not in headings else "") or current
+        if cell["cell_type"] != "code" or is_solution(cell):
+            continue
+        if current and source not in own:
+            found.setdefault(current, []).append(source)
+        elif not current and source not in setup.values():
+            # In a cell of the book that was changed, what the book defines stays so.
+            known = dict(_definitions(setup.get(cell["id"], "")))
+            added = [code for name, code in _definitions(source) if name not in known]
+            found[""] = found.get("", []) + added
+    return {name: sources for name, sources in found.items() if sources}
+
+
+def _heading(cell: Cell, chapter: Chapter) -> str:
+    """Return the name of the exercise that a cell is the heading of, or nothing."""
+    found = HEADING.search(cell["source"])
+    name = f"{chapter.stem[:2]}.{found[1]}" if found else ""
+    is_known = name in {exercise.name for exercise in chapter.exercises}
+    return name if is_known and cell["cell_type"] == "markdown" else ""
+
+
+def _definitions(source: str) -> list[tuple[str, str]]:
+    """Return name and code of each import, function and class in a cell."""
+    python = re.sub(r"\A%%.*\n", "", source)  # such as %%time
+    try:
+        # Magics and commands of the shell become calls.
+        tree = ast.parse(TransformerManager().transform_cell(python))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []  # the student has seen it fail
+    return [(name, ast.unparse(node)) for name, node in _defining(tree.body)]
+
+
+def _defining(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
+    """Yield what defines a name, also inside `try`: an import may have a way out."""
+    for node in nodes:
+        match node:
+            case ast.Import():
+                for each in node.names:
+                    yield each.asname or each.name.partition(".")[0], ast.Import([each])
+            case ast.ImportFrom():
+                for each in node.names:
+                    alone = ast.ImportFrom(node.module, [each], node.level)
+                    yield each.asname or each.name, alone
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name, node
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Lambda()):
+                yield name, node
+            case ast.Try() | ast.ExceptHandler():
+                yield from _defining(ast.iter_child_nodes(node))

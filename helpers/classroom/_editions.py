@@ -1,16 +1,15 @@
 """Editions of the notebooks, each in one zip with all that they need."""
 
-import copy
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from helpers import __version__
 from helpers.classroom._chapters import (
     METADATA,
     PACKAGE,
+    Cell,
     Chapter,
     ClassroomError,
     is_solution,
@@ -19,10 +18,12 @@ from helpers.classroom._chapters import (
 )
 from helpers.files import write_zip
 
-LEFT_OUT = {"__pycache__", ".ipynb_checkpoints", ".ruff_cache", ".DS_Store"}
+HERE = Path(__file__).parent
 REQUIREMENTS = "# The last line is this folder's own package.\njupyterlab>=4\n-e .{}\n"
 DIRECTIVE = re.compile(r"^(`{3,}|:{3,})\{.*?^\1$", flags=re.M | re.S)
 INSTEAD = "*Here the book's site has something to try out in the browser.*"
+# What stands above the first exercise says how to work with the book's edition.
+HEAD = re.compile(r"^## Exercises$.*?(?=^### |\Z)", flags=re.M | re.S)
 
 
 def write_edition(edition: str, out: Path, book: Path, force: bool = False) -> Path:
@@ -57,15 +58,20 @@ def _files(edition: str, book: Path) -> Iterator[tuple[str, bytes]]:
         f"| [{chapter.title}](book/{stem}.ipynb) | {len(chapter.exercises)} |"
         for stem, chapter in chapters.items()
     ]
-    text = _text(f"{edition}.md").replace("| CHAPTERS |", "\n".join(rows))
-    yield "README.md", text.encode()
+    text = HERE.joinpath(f"{edition}.md").read_text(encoding="utf-8")
+    yield "README.md", text.replace("| CHAPTERS |", "\n".join(rows)).encode()
     extra = "[teach]" if edition == "instructor" else ""
     yield "requirements.txt", REQUIREMENTS.format(extra).encode()
     root = PACKAGE.parent
-    package = sorted(path for path in PACKAGE.rglob("*") if path.is_file())
-    for path in (root / "pyproject.toml", root / "LICENSE", *package):
+    for path in (
+        root / "pyproject.toml",
+        root / "LICENSE",
+        *sorted(PACKAGE.rglob("*")),
+    ):
         inside = path.relative_to(root)
-        if path.exists() and not LEFT_OUT & set(inside.parts):
+        if path.is_file() and not re.search(
+            r"(^|/)(\.|__pycache__)", inside.as_posix()
+        ):
             yield inside.as_posix(), path.read_bytes()
     left_out = {"index.md"} | ({"teaching.md"} if edition == "student" else set())
     for path in sorted(book.glob("*.md")):
@@ -74,60 +80,38 @@ def _files(edition: str, book: Path) -> Iterator[tuple[str, bytes]]:
             yield f"book/{path.name}", page.encode()
     for stem, chapter in chapters.items():
         path = book / f"{stem}.ipynb"
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        make = student_notebook if edition == "student" else instructor_notebook
-        made = json.dumps(make(notebook, chapter), ensure_ascii=False, indent=1)
-        yield f"book/{path.name}", (made + "\n").encode()
+        yield f"book/{path.name}", _notebook(path, chapter, edition).encode()
 
 
-def student_notebook(notebook: dict[str, Any], chapter: Chapter) -> dict[str, Any]:
-    """Return a chapter without its solutions, marked for handing in.
-
-    What stands between the heading of the exercises and the first of them says how
-    to work with the book's edition; here it is this edition's own text.
-    """
-    made = _marked(notebook, chapter, "student")
-    made["cells"] = [cell for cell in made["cells"] if not is_solution(cell)]
-    text = _text("exercises.md").replace("NN", chapter.stem[:2]) + "\n"
-    head = re.compile(r"^## Exercises$.*?(?=^### |\Z)", flags=re.M | re.S)
-    for cell in made["cells"]:
-        if cell["cell_type"] == "markdown":
-            source = head.sub(lambda _: text, "".join(cell["source"]))
-            cell["source"] = source.rstrip("\n").splitlines(keepends=True)
-    return made
-
-
-def instructor_notebook(notebook: dict[str, Any], chapter: Chapter) -> dict[str, Any]:
-    """Return a chapter with its solutions, and the hints below them."""
-    from helpers.exercises import find  # brings torch, which grading does without
-
-    made = _marked(notebook, chapter, "instructor")
-    last = {e.solutions[-1]["id"]: e.name for e in chapter.exercises if e.solutions}
-    cells = []
-    for cell in made["cells"]:
-        cells.append(cell)
-        if name := last.get(cell.get("id")):
-            text = f'**For the teacher: the hints that `hint("{name}")` gives**\n\n'
-            text += "".join(f"1. {hint}\n" for hint in find(name).hints)
-            note = {"cell_type": "markdown", "metadata": {"tags": ["teaching"]}}
-            cells.append(note | {"id": f"{cell['id']}-note"[-64:], "source": text})
-    return made | {"cells": cells}
-
-
-def _marked(notebook: dict[str, Any], chapter: Chapter, edition: str) -> dict[str, Any]:
-    """Return a copy that names chapter and edition, with nbgrader's marks."""
-    made = copy.deepcopy(notebook)
+def _notebook(path: Path, chapter: Chapter, edition: str) -> str:
+    """Return a chapter with nbgrader's marks, and what differs between editions."""
+    notebook = json.loads(path.read_bytes())
     about = {"chapter": chapter.stem, "edition": edition, "version": __version__}
-    made["metadata"][METADATA] = about
-    marks = {}
+    notebook["metadata"][METADATA] = about
+    marks, last = dict[str, Cell](), dict[str, str]()
     for exercise in chapter.exercises:
         marks[exercise.check["id"]] = nbgrader_mark(exercise.name, "check")
         marks[exercise.stubs[-1]["id"]] = nbgrader_mark(exercise.name, "answer")
-    for cell in made["cells"]:
-        cell["metadata"] |= marks.get(cell.get("id"), {})
-    return made
+        last |= {cell["id"]: exercise.name for cell in exercise.solutions[-1:]}
+    text = HERE.joinpath("exercises.md").read_text(encoding="utf-8")
+    text = text.replace("NN", chapter.stem[:2]).rstrip()
+    cells = []
+    for cell in notebook["cells"]:
+        cell["metadata"] |= marks.get(cell["id"], {})
+        if edition == "instructor":
+            cells += [cell, _hints(last[cell["id"]])] if cell["id"] in last else [cell]
+        elif not is_solution(cell):
+            source = HEAD.sub(lambda _: text, "".join(cell["source"]))
+            cells.append(cell | {"source": source.splitlines(keepends=True)})
+    made = notebook | {"cells": cells}
+    return json.dumps(made, ensure_ascii=False, indent=1) + "\n"
 
 
-def _text(name: str) -> str:
-    """Return one of the texts beside this module."""
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+def _hints(exercise: str) -> Cell:
+    """Return a cell with an exercise's hints."""
+    from helpers.exercises import find  # brings torch, which grading does without
+
+    text = f'**For the teacher: the hints that `hint("{exercise}")` gives**\n\n'
+    text += "".join(f"1. {hint}\n" for hint in find(exercise).hints)
+    cell: Cell = {"cell_type": "markdown", "metadata": {"tags": ["teaching"]}}
+    return cell | {"id": f"hints-{exercise.replace('.', '-')}", "source": text}

@@ -27,34 +27,39 @@ class ExecuteAnswers(Execute):
     """
 
     def preprocess(self, nb: Any, resources: Any = None, km: Any = None) -> Any:
-        """Run all cells, then write a verdict into each check cell."""
-        self.broken = self.ended = ""  # what is wrong with the chapter, the kernel
+        """Run all cells, then write a verdict on each check into the notebook."""
+        self.over = ""  # why nothing more can be run
         self.errors: dict[str, tuple[str, str]] = {}
+        nb.metadata[METADATA] = {}
         nb, resources = super().preprocess(nb, resources, km)
         for cell in filter(is_grade, nb.cells):
-            cell.outputs = [self._verdict(cell)]
+            exercise = cell.metadata[METADATA]
+            result, message, output = self._verdict(cell, exercise)
+            nb.metadata[METADATA][exercise] = {"result": result, "message": message}
+            cell.outputs = [output]
         return nb, resources
 
     def preprocess_cell(self, cell: Any, resources: Any, index: int) -> Any:
-        """Run a cell, unless there is no kernel any more."""
-        exercise = cell.metadata.get(METADATA, "")
-        if cell.cell_type != "code" or self.broken or self.ended:
+        """Run a cell, unless nothing more can be run."""
+        if cell.cell_type != "code" or self.over:
             return cell, resources
-        self.log.info("exercise %s", exercise)
+        exercise = cell.metadata.get(METADATA, "")
+        where = f"exercise {exercise}" if exercise else "the chapter's own code"
+        self.log.info("This is %s.", where)
         self.timeout_func = lambda _: self.timeout if exercise else SETUP_SECONDS
         self.printed = 0
         try:
             super().preprocess_cell(cell, resources, index)
         except DeadKernelError:
-            self.ended = f"its process ended in exercise {exercise}"
+            self.over = f"its process ended in {where}"
         except CellTimeoutError:
-            self.ended = f"exercise {exercise} took too long and could not be stopped"
+            self.over = f"{where} took too long and could not be stopped"
         error = next((o for o in cell.outputs if o.output_type == "error"), None)
         if not exercise:
-            if error or self.ended:
-                self.broken = _told(error) if error else "its process ended"
             cell.outputs = []  # the chapter's figures are no feedback
-        elif error and not is_grade(cell):
+            if error:
+                self.over = f"{where} does not run here: {_told(error)}"
+        elif error and not self.over and not is_grade(cell):
             self.errors.setdefault(exercise, self._about(cell, error))
         return cell, resources
 
@@ -75,31 +80,24 @@ class ExecuteAnswers(Execute):
         what = "The check ended with" if is_grade(cell) else "Your cell does not run:"
         return "wrong", f"{what} {_told(error)}"
 
-    def _verdict(self, cell: Any) -> Any:
-        """Return the one output of a check cell: its points, and why."""
-        exercise = cell.metadata[METADATA]
-        result, message = "not graded", "The check gave no result."
+    def _verdict(self, cell: Any, exercise: str) -> tuple[str, str, Any]:
+        """Return result and message of a check, and its output with the points."""
+        why = f"The notebook cannot be graded further: {self.over}."
+        why = why if self.over else "The check gave no result."
+        result, message = self.errors.get(exercise, ("not graded", why))
         points, shown = "0.0", ""
         for output in cell.outputs:
             said = output.get("data", {}).get(MIME_TYPE, {})
+            if exercise in self.errors and said.get("status") in (None, "empty"):
+                continue  # the answer's own error says why there is nothing
             if said.get("exercise") == exercise:
                 result, message = said["status"], said["message"]
                 points, shown = output.data["text/plain"], output.data["text/html"]
             elif output.output_type == "error":
                 result, message = self._about(cell, output)
-        if self.broken:
-            message = f"The chapter's own code does not run here: {self.broken}"
-        elif self.ended and result == "not graded":
-            message = f"The notebook cannot be graded further: {self.ended}."
-        elif exercise in self.errors and result != "right":
-            before = message if shown and result == "wrong" else ""
-            result, message = self.errors[exercise]
-            message, shown = f"{message} {before}".strip(), ""
         shown = shown or f"<p>{html.escape(f'{exercise} {result}. {message}')}</p>"
-        made = new_output("execute_result", {"text/plain": points, "text/html": shown})
-        found = {"exercise": exercise, "result": result, "message": message[:2_000]}
-        made.metadata[METADATA] = found
-        return made
+        data = {"text/plain": points, "text/html": shown}
+        return result, message, new_output("execute_result", data)
 
 
 def _told(error: Any) -> str:

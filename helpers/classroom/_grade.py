@@ -2,21 +2,25 @@
 
 import csv
 import hashlib
-import io
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers.classroom._chapters import Chapter, ClassroomError, read_chapters
-from helpers.classroom._collect import Student, Work, collect
+from helpers.classroom._chapters import (
+    Chapter,
+    ClassroomError,
+    Exercise,
+    read_chapters,
+)
+from helpers.classroom._collect import HandIn, Student, collect
 from helpers.classroom._course import Course, Limits, graded_copy
-from helpers.files import locked, replacing
+from helpers.files import locked
 
 RESULTS = ["right", "wrong", "empty", "stopped", "not graded"]
-FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"  # a spreadsheet may run what begins so
+FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # a spreadsheet may run what begins so
 
 
 class Row(NamedTuple):
@@ -32,17 +36,20 @@ class Row(NamedTuple):
     file: str
 
 
-def grade(folder: Path, out: Path, book: Path, limits: Limits, only: str = "") -> None:
+def grade(folder: Path, book: Path, limits: Limits, only: str) -> Path:
     """Grade what is below a folder and has not been graded yet.
 
-    Course and tables are made in the folder `out`, the checks come from `book`, and
-    `only` names the chapter that is expected, such as "01", if it is only one.
+    The checks come from `book`, and `only` names the chapter that is expected, such
+    as "01", if it is only one. The folder returned holds the course and the tables.
 
     Raises
     ------
     ClassroomError
-        If a folder cannot be used, or nbgrader fails.
+        If a folder cannot be used, or nbgrader is missing or fails.
     """
+    if find_spec("nbgrader") is None:
+        install = 'python -m pip install -e ".[teach]"'
+        raise ClassroomError(f"grading needs nbgrader: {install}")
     if not folder.is_dir():
         raise ClassroomError(f"{folder} is no folder")
     chapters = {stem: c for stem, c in read_chapters(book).items() if c.exercises}
@@ -50,6 +57,7 @@ def grade(folder: Path, out: Path, book: Path, limits: Limits, only: str = "") -
     if only and not expected:
         known = ", ".join(chapters)
         raise ClassroomError(f"there is no chapter {only!r}; choose from {known}")
+    out = folder.absolute().with_name(f"{folder.absolute().name}-grading")
     try:
         course = Course(out, limits)
         with locked(out / ".lock", timeout=0):
@@ -59,44 +67,38 @@ def grade(folder: Path, out: Path, book: Path, limits: Limits, only: str = "") -
     except OSError as error:
         where = error.filename or out
         raise ClassroomError(f"{where}: {error.strerror or error}") from error
+    return out
 
 
-def _grade(
-    course: Course, students: dict[Student, Work], chapters: dict[str, Chapter]
-) -> None:
-    ids = _ids(students)
-    stems = sorted({stem for work in students.values() for stem in work.chapters})
-    names, jobs = {}, []
-    for student, work in students.items():
-        for stem, (_, answers) in work.chapters.items():
-            job = ids[student], stem
-            names[job] = student.name
-            is_new = course.put("submitted", *job, graded_copy(chapters[stem], answers))
-            jobs += [job] if is_new or not course.results(job) else []
-    about = f"{len(students)} students, {len(names)} notebooks, {len(jobs)} to grade."
+def _grade(course: Course, handed: list[HandIn], chapters: dict[str, Chapter]) -> None:
+    ids = _ids({one.student: None for one in handed})
+    work = {(ids[one.student], one.chapter): one for one in handed if not one.result}
+    for job, one in work.items():
+        copy = graded_copy(chapters[one.chapter], one.answers)
+        course.put("submitted", *job, copy)
+    jobs = [job for job in work if not course.results(job)]
+    about = f"{len(ids)} students, {len(work)} notebooks, {len(jobs)} to grade."
     print(about, flush=True)
-    if not sys.platform.startswith("linux"):
-        print("Note: this system sets no limit to the memory of a notebook.")
+    stems = sorted({stem for _, stem in work})
     for stem in stems:
-        is_new = course.put("source", ".", stem, graded_copy(chapters[stem], {}))
-        if is_new or not course.path("release", ".", stem).exists():
-            course.call("generate_assignment", stem, "--force")
+        course.put("source", ".", stem, graded_copy(chapters[stem], {}))
+        course.call("generate_assignment", stem)
     try:
         for done, job in enumerate(course.grade(jobs), start=1):
             counts = Counter(r["result"] for r in course.results(job).values())
             found = ", ".join(f"{n} {result}" for result, n in counts.items())
-            told = found or f"not graded: {course.problems[job]}"
-            title = f"[{done} of {len(jobs)}] {safe(names[job])}, {job[1]}"
-            print(f"{title}: {told}", flush=True)
+            told = found or f"not graded: {course.problem(job)}"
+            name = safe(work[job].student.name)
+            print(f"[{done} of {len(jobs)}] {name}, {job[1]}: {told}", flush=True)
         for stem in stems:
             if any(course.folder.glob(f"autograded/*/{stem}")):
-                course.call("generate_feedback", stem, "--force")
+                course.call("generate_feedback", stem)
     finally:
-        rows = {
-            student: _rows(course, student, ids[student], students[student], chapters)
-            for student in students
-        }
-        _write_tables(course.folder, rows, [chapters[stem] for stem in stems])
+        rows = []
+        for one in handed:
+            rows += _rows(course, ids[one.student], one, chapters)
+        exercises = [e for stem in stems for e in chapters[stem].exercises]
+        _write_tables(course.folder, rows, exercises)
 
 
 def _ids(students: Iterable[Student]) -> dict[Student, str]:
@@ -104,7 +106,7 @@ def _ids(students: Iterable[Student]) -> dict[Student, str]:
     ids = {}
     for student in students:
         slug = re.sub(r"\W+", "-", f"{student.name} {student.number}").strip("-_")
-        ids[student] = f"s{slug[:60]}" if slug[:1].isdecimal() else slug[:60] or "s"
+        ids[student] = slug[:60] or "student"
     counts = Counter(name.casefold() for name in ids.values())
     for student, name in ids.items():
         if counts[name.casefold()] > 1:
@@ -114,57 +116,60 @@ def _ids(students: Iterable[Student]) -> dict[Student, str]:
 
 
 def _rows(
-    course: Course,
-    student: Student,
-    name: str,
-    work: Work,
-    chapters: dict[str, Chapter],
+    course: Course, student: str, one: HandIn, chapters: dict[str, Chapter]
 ) -> list[Row]:
-    who, rows = (student.name, student.number), list[Row]()
-    for stem, (file, _) in sorted(work.chapters.items()):
-        results = course.results((name, stem))
-        points = course.points((name, stem), student.name) if results else {}
-        why = course.problems.get((name, stem), "it was not run yet")
-        for e in (exercise.name for exercise in chapters[stem].exercises):
-            said = results.get(e, {"result": "not graded", "message": why})
-            result, its = said["result"], points.get(e, "")
-            rows.append(Row(*who, stem, e, result, its, said["message"], file))
-    return rows + [Row(*who, "", "", what, "", why, f) for f, what, why in work.rest]
+    who = one.student.name, one.student.number
+    if one.result:
+        return [Row(*who, "", "", one.result, "", one.why, one.file)]
+    job = student, one.chapter
+    results = course.results(job)
+    points = course.points(job, one.student.name) if results else {}
+    nothing = {"result": "not graded", "message": course.problem(job)}
+    rows = []
+    for name in (exercise.name for exercise in chapters[one.chapter].exercises):
+        said = results.get(name, nothing)
+        result, its = said["result"], points.get(name, "")
+        row = Row(*who, one.chapter, name, result, its, said["message"], one.file)
+        rows.append(row)
+    return rows
 
 
 # --- The tables -----------------------------------------------------------------------
 
 
-def _write_tables(
-    folder: Path, rows: dict[Student, list[Row]], chapters: list[Chapter]
-) -> None:
+def _write_tables(folder: Path, rows: list[Row], exercises: list[Exercise]) -> None:
     """Write a row for each exercise and each student, and what the class knows."""
-    every = [row for student in rows for row in rows[student]]
-    _write(folder / "exercises.csv", Row._fields, every)
-    exercises = [exercise for chapter in chapters for exercise in chapter.exercises]
+    _write(folder / "exercises.csv", Row._fields, rows)
     names = [exercise.name for exercise in exercises]
-    lines: list[list[object]] = []
-    for student, its in rows.items():
-        points = {row.exercise: row.points for row in its if row.exercise}
-        missing = sum(row.result == "not graded" for row in its)
-        total = sum(p for p in points.values() if isinstance(p, float))
-        line = [student.name, student.number, *(points.get(n, "") for n in names)]
-        lines.append([*line, round(total, 4), len(names), "", missing])
+    of_student: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        of_student.setdefault(row[:2], []).append(row)
     # With these names, Moodle imports the table as a grading worksheet.
     head = ["Full name", "Identifier", *names, "Grade", "Maximum Grade"]
     head += ["Last modified (grade)", "not graded"]
+    lines = [[*who, *_sums(its, names)] for who, its in of_student.items()]
     _write(folder / "gradebook.csv", head, lines)
-    lines = []
-    for exercise in exercises:
-        its = [row for row in every if row.exercise == exercise.name]
-        counts = Counter(row.result for row in its)
-        said = Counter(_pattern(row.message) for row in its if row.result == "wrong")
-        (pattern, times), *_ = said.most_common(1) or [("", 0)]
-        shown = next((r.message for r in its if _pattern(r.message) == pattern), "")
-        line = [exercise.name, exercise.title, *(counts[result] for result in RESULTS)]
-        lines.append([*line, shown, times])
     head = ["exercise", "title", *RESULTS, "commonest message", "times"]
-    _write(folder / "class.csv", head, lines)
+    _write(folder / "class.csv", head, [_of_class(e, rows) for e in exercises])
+
+
+def _sums(its: list[Row], names: list[str]) -> list[object]:
+    """Return what the gradebook says of a student."""
+    points = {row.exercise: row.points for row in its if row.exercise}
+    total = round(sum(p for p in points.values() if isinstance(p, float)), 4)
+    missing = sum(row.result == "not graded" for row in its)
+    return [*(points.get(n, "") for n in names), total, len(names), "", missing]
+
+
+def _of_class(exercise: Exercise, rows: list[Row]) -> list[object]:
+    """Return what the view of the class says of an exercise."""
+    its = [row for row in rows if row.exercise == exercise.name]
+    counts = Counter(row.result for row in its)
+    wrong = [row.message for row in its if row.result == "wrong"]
+    times = Counter(map(_pattern, wrong))
+    commonest = max(wrong, key=lambda message: times[_pattern(message)], default="")
+    line = [exercise.name, exercise.title, *(counts[result] for result in RESULTS)]
+    return [*line, commonest, times[_pattern(commonest)]]
 
 
 def _pattern(message: str) -> str:
@@ -173,14 +178,11 @@ def _pattern(message: str) -> str:
 
 
 def _write(path: Path, head: Iterable[str], lines: Iterable[Iterable[object]]) -> None:
-    with replacing(path) as file:
-        # The mark at the start tells spreadsheets that this is UTF-8.
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-        writer = csv.writer(text)
-        writer.writerow(head)
-        for line in lines:
-            writer.writerow([safe(x) if isinstance(x, str) else x for x in line])
-        text.detach()
+    # The mark at the start tells spreadsheets that this is UTF-8.
+    with path.open("w", encoding="utf-8-sig", errors="replace", newline="") as file:
+        for line in (head, *lines):
+            safely = [safe(x) if isinstance(x, str) else x for x in line]
+            csv.writer(file).writerow(safely)
 
 
 def safe(text: str) -> str:
@@ -188,7 +190,6 @@ def safe(text: str) -> str:
 
     It is one line, not too long, and no spreadsheet takes it for a formula.
     """
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    text = text if len(text) <= 500 else text[:499] + "…"
-    return f"'{text}" if text.startswith(tuple(FORMULA)) else text
+    text = "".join(c if c.isprintable() else " " for c in text)
+    text = " ".join(text.split())[:500]
+    return f"'{text}" if text.startswith(FORMULA) else text
