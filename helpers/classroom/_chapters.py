@@ -107,7 +107,7 @@ def read_cells(content: bytes) -> list[Cell]:
         AttributeError,
         RecursionError,
     ) as error:
-        why = f"this is no notebook, or only a part of one: {error!r}"
+        why = f"this is no notebook, or only a part of one: {error}"
         why = "this is a PDF" if content.startswith(b"%PDF") else why
         raise ClassroomError(why) from None
 

@@ -83,25 +83,20 @@ def collect(folder: Path, chapters: dict[str, Chapter], only: str = "") -> list[
     names = [path.name for path in folder.iterdir() if path.is_dir()]
     students = {_student((name, ""), chapters) for name in names if _kept(name)}
     handed = [_hand_in(file, chapters, only) for file in _files(folder)]
-    for student in students | {one.student for one in handed}:
-        its = [one for one in handed if one.student == student]
-        counting = {
-            one.chapter: one
-            for one in sorted(its, key=lambda one: one.age)
-            if not one.result
-        }
-        is_changed = any(one.answers for one in counting.values())
-        for one in its:
-            newest = counting.get(one.chapter, one)
-            if newest is not one:
-                one.why = f"another one counts: {newest.file}"
-            elif not one.result and is_changed and not one.answers:
-                one.why = "unchanged"
-            one.result = one.result or ("not used" if one.why else "")
-        if all(one.result == "not used" for one in its):
-            one = HandIn(student, result="not graded", why="no notebook was handed in")
-            handed.append(one)
-    return sorted(handed, key=lambda one: (one.student.name.casefold(), one.chapter))
+    handed.sort(key=lambda one: one.age)
+    newest = {(one.student, one.chapter): one for one in handed if not one.result}
+    changed = {one.student for one in newest.values() if one.answers}
+    for one in (one for one in handed if not one.result):
+        counts = newest[one.student, one.chapter]
+        if one is not counts:
+            one.result, one.why = "not used", f"another one counts: {counts.file}"
+        elif one.student in changed and not one.answers:
+            one.result, one.why = "not used", "unchanged"
+    students |= {one.student for one in handed}
+    for student in students - {o.student for o in handed if o.result != "not used"}:
+        why = "no notebook was handed in"
+        handed.append(HandIn(student, result="not graded", why=why))
+    return sorted(handed, key=lambda o: (o.student.name.casefold(), o.chapter, o.file))
 
 
 def _hand_in(file: File, chapters: dict[str, Chapter], only: str) -> HandIn:

@@ -91,10 +91,10 @@ class Course:
         return self.folder / step / student / chapter / f"{chapter}.ipynb"
 
     def put(self, step: str, student: str, chapter: str, notebook: str) -> None:
-        """Write a notebook. If it was another one before, its results are deleted."""
+        """Write a notebook. What was made of another one before is deleted."""
         path = self.path(step, student, chapter)
         if not path.exists() or path.read_text(encoding="utf-8") != notebook:
-            self._forget((student, chapter))
+            self._forget(student, chapter)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(notebook, encoding="utf-8")
 
@@ -125,6 +125,8 @@ class Course:
                 wait([process.sentinel for process in running.values()])
                 for job in [job for job, p in running.items() if not p.is_alive()]:
                     del running[job]
+                    if not self.results(job):
+                        self._forget(*job)  # it was begun, and feedback needs all
                     yield job
         finally:  # a kernel notices within a second that its process has ended
             for process in running.values():
@@ -162,10 +164,10 @@ class Course:
         where = seen[-1] if seen else "nbgrader"
         return f"grading ended in {where}; see logs/{log.name}"
 
-    def _forget(self, job: Job) -> None:
+    def _forget(self, *job: str) -> None:
         from nbgrader.utils import rmtree  # can delete what is read-only
 
-        for step in ("autograded", "feedback"):
+        for step in ("release", "autograded", "feedback"):
             if self.path(step, *job).parent.is_dir():
                 rmtree(str(self.path(step, *job).parent))
 

@@ -82,7 +82,8 @@ def _grade(course: Course, handed: list[HandIn], chapters: dict[str, Chapter]) -
     stems = sorted({stem for _, stem in work})
     for stem in stems:
         course.put("source", ".", stem, graded_copy(chapters[stem], {}))
-        course.call("generate_assignment", stem)
+        if not course.path("release", ".", stem).exists():
+            course.call("generate_assignment", stem)
     try:
         for done, job in enumerate(course.grade(jobs), start=1):
             counts = Counter(r["result"] for r in course.results(job).values())
