@@ -111,6 +111,12 @@ def without_heads(notebook):
     return notebook | {"cells": [c for c in code if "-check" not in str(c["metadata"])]}
 
 
+def bare_code(notebook):
+    """Delete all texts, and whatever else tells where a cell belongs, but the checks."""
+    code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
+    return stripped(notebook | {"cells": code})
+
+
 def zipped(content, name="01-tensors.ipynb"):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -146,6 +152,7 @@ CLUMSY = {
     "bare": ("bare.ipynb", stripped),
     "copied": ("copied.ipynb", copied),
     "no heads": ("no heads.ipynb", without_heads),
+    "bare code": ("bare code.ipynb", bare_code),
     "BOM": ("BOM/01.ipynb.json", encoded("utf-8-sig")),
     "UTF-16": ("UTF-16.ipynb.txt", encoded("utf-16")),
     "zip in zip": ("zip in zip.zip", zip_in_zip),

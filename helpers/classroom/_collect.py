@@ -28,6 +28,7 @@ LARGEST = 50 << 20  # bytes of a file; figures in a notebook take some
 SKIPPED = re.compile(r"\.|__MACOSX$|__pycache__$|site-packages$|Thumbs\.db$")
 MOODLE = re.compile(r"(.+)_(\d+)_assignsubmission_")
 CANVAS = re.compile(r"([^_]+)_(?:LATE_)?(\d{3,})_\d{3,}_")
+HELP = re.compile(r"(check|hint|quiz|solution)\([^\n]*\)")  # no part of an answer
 COPY = re.compile(r"( ?\(\d+\)|[ -]+Copy ?\d*)$")  # as browsers and Jupyter name them
 
 # By the name of an exercise, the sources of the cells that a student wrote for it.
@@ -209,20 +210,16 @@ def _chapter_of(cells: list[Cell], chapters: dict[str, Chapter]) -> str:
 def _answers(cells: list[Cell], chapter: Chapter) -> Answers:
     """Return the sources of the code cells that a student wrote for each exercise.
 
-    A cell belongs to the exercise whose heading it stands below. Where a heading
-    was deleted, the ids of the book's cells tell. The book's own cells do not count:
-    they are run anyway. Of what stands above, definitions count.
+    The book's own cells do not count: they are run anyway. Of what stands above the
+    exercises, definitions count.
     """
-    exercise_of = {c["id"]: e.name for e in chapter.exercises for c in e.cells()}
     own = {c["source"] for e in chapter.exercises for c in e.cells()} | {""}
     setup = {cell["id"]: cell["source"] for cell in chapter.setup}
-    headings = [_heading(cell, chapter) for cell in cells]
     found: Answers = {}
     current = ""
-    for cell, heading in zip(cells, headings, strict=True):
-        source, by_id = cell["source"], exercise_of.get(cell["id"], "")
-        current = heading or (by_id if by_id not in headings else "") or current
-        if cell["cell_type"] != "code" or is_solution(cell):
+    for cell, place in zip(cells, _places(cells, chapter), strict=True):
+        current, source = place or current, cell["source"]
+        if cell["cell_type"] != "code" or is_solution(cell) or HELP.fullmatch(source):
             continue
         if current and source not in own:
             found.setdefault(current, []).append(source)
@@ -232,6 +229,29 @@ def _answers(cells: list[Cell], chapter: Chapter) -> Answers:
             added = [code for name, code in _definitions(source) if name not in known]
             found[""] = found.get("", []) + added
     return {name: sources for name, sources in found.items() if sources}
+
+
+def _places(cells: list[Cell], chapter: Chapter) -> list[str]:
+    """Return to which exercise each cell belongs, or "" if to that of the one before.
+
+    That is the exercise whose heading a cell stands below. Where a heading was
+    deleted, the book's cells tell, with what stands above them, down from another
+    exercise or from the beginning of the chapter.
+    """
+    own, setup = dict[str, str](), set[str]()
+    for exercise in chapter.exercises:
+        for cell in exercise.cells():
+            own |= dict.fromkeys((cell["id"], cell["source"]), exercise.name)
+    for cell in chapter.setup:
+        setup |= {cell["id"], cell["source"]}
+    places = [_heading(cell, chapter) for cell in cells]
+    there, below = set(places), ""
+    for index, cell in reversed(list(enumerate(cells))):
+        name = own.get(cell["id"]) or own.get(cell["source"], "")
+        if name or places[index] or {cell["id"], cell["source"]} & setup:
+            below = "" if name in there else name
+        places[index] = places[index] or below
+    return places
 
 
 def _heading(cell: Cell, chapter: Chapter) -> str:
