@@ -112,7 +112,7 @@ def without_heads(notebook):
 
 
 def bare_code(notebook):
-    """Delete all texts, and whatever else tells where a cell belongs, but the checks."""
+    """Delete all texts and ids: only the checks tell where a cell belongs."""
     code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
     return stripped(notebook | {"cells": code})
 
@@ -179,10 +179,10 @@ def test_of_a_clumsy_hand_in_the_same_is_graded(book, handed_out, tmp_path):
         run = json.loads(graded_copy(chapters[STEM], one.answers))["cells"]
         code = [c["source"] for c in run if c["cell_type"] == "code"]
         mine = list(dict.fromkeys(c for c in code if c not in handed_out_cells))
-        assert len(mine) == 2 + 4 + 4, "what comes before, four answers, four checks"
+        assert len(mine) == 3 + 4 + 4, "what comes before, four answers, four checks"
         checks = [f'"01.{number}"' for number in "1234"]
         wanted = [text for pair in zip(RIGHT, checks, strict=True) for text in pair]
-        for text, cell in zip(wanted, mine[2:], strict=True):
+        for text, cell in zip(wanted, mine[3:], strict=True):
             assert text in cell, one
 
 
