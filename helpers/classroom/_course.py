@@ -195,6 +195,7 @@ def _nbgrader(folder: Path, log: Path, command: list[str], limits: Limits) -> No
         os.dup2(file.fileno(), 2)
     os.chdir(folder)
     os.environ["MPLBACKEND"] = "agg"  # until FIGURES says otherwise
+    os.environ["IPYTHONDIR"] = str(folder / "ipython")  # no start-up files of anyone
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # one GPU would not do for all
     os.environ["PYTORCH_BY_HAND_LANGUAGE"] = "en"  # the same messages everywhere
     threads = max(1, (os.cpu_count() or 1) // limits.jobs)
