@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -246,7 +247,8 @@ def test_the_switch_and_the_search_in_a_browser(little, visit):
         ("https://user:secret@github.com/someone/a-book.git?token=abc", GITHUB),
         ("https://github.com/someone/a-book/#readme", GITHUB),
         ("git@github.com:someone/a-book.git", GITHUB),
-        ("ssh://git@github.com/someone/a-book.git", GITHUB),
+        ("git://github.com/someone/a-book", GITHUB),
+        ("ssh://git@ssh.github.com:443/someone/a-book.git", GITHUB),
         ("http://localhost:3000/me/book.git", "http://localhost:3000/me/book"),
         ("git@git.example.org:a/b/book", "https://git.example.org/a/b/book"),
         ("git@unknown-alias:someone/a-book.git", ""),
@@ -258,6 +260,16 @@ def test_the_switch_and_the_search_in_a_browser(little, visit):
 )
 def test_web_address(remote, address):
     assert repository.web_address(remote) == address
+
+
+@pytest.mark.parametrize("alias", ["github-work", "github.com-work"])
+def test_ssh_knows_what_an_alias_stands_for(alias, tmp_path, monkeypatch):
+    program = tmp_path / "ssh"
+    program.write_text(f"#!/bin/sh\n[ $3 = {alias} ] && echo hostname ssh.github.com\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert repository.web_address(f"git@{alias}:someone/a-book.git") == GITHUB
+    assert repository.web_address("git@nobody:someone/a-book.git") == ""
 
 
 def test_the_address_is_that_of_the_books_own_repository(tmp_path, monkeypatch):
@@ -442,7 +454,9 @@ def test_thumbnail_shows_the_drawing_without_the_writing():
     names = [element.get("id", "") for element in small.iter()]
     assert any(name.startswith("line2d") for name in names)
     assert not [n for n in names if n.startswith(("text", "legend", "matplotlib."))]
-    assert float(small.get("viewBox").split()[0]) > 20, "the axis is cut off"
+    x, y, width, height = map(float, small.get("viewBox").split())
+    assert width / height == pytest.approx(4 / 3, rel=0.01)
+    assert x > 20, "the axis and its numbers are cut off"
     assert (small.get("width"), small.get("height")) == ("160", "120")
 
 

@@ -34,18 +34,31 @@ def repository_address(root: Path) -> str:
     was unpacked inside another repository does not belong to it.
     """
     address = os.environ.get("BOOK_REPOSITORY_URL", "")
-    if not address and root.joinpath(".git").exists() and shutil.which("git"):
-        command = ["git", "-C", str(root), "remote", "get-url", "origin"]
-        address = subprocess.run(command, capture_output=True, text=True).stdout
+    if not address and root.joinpath(".git").exists():
+        address = _answer("git", "-C", str(root), "remote", "get-url", "origin")
     return web_address(address.strip())
+
+
+def _answer(*command: str) -> str:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=20
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
 def web_address(remote: str) -> str:
     """Turn a git remote into an https address, without a user, password or query.
 
+    The host of a remote that goes through ssh can be an alias of the owner's own;
+    ssh knows what it stands for.
+
     Examples
     --------
     >>> web_address("git@github.com:someone/book.git")
+    'https://github.com/someone/book'
+    >>> web_address("ssh://git@ssh.github.com:443/someone/book.git")
     'https://github.com/someone/book'
     >>> web_address("https://token@github.com/someone/book/?token=1")
     'https://github.com/someone/book'
@@ -53,11 +66,21 @@ def web_address(remote: str) -> str:
     ''
     """
     remote = re.sub(r"(?:\.git)?/*$", "", re.split("[?#]", remote)[0])
-    web = re.fullmatch(r"(https?://)(?:[^@/]+@)?([\w.-]+(?::\d+)?/.+)", remote)
+    web = re.fullmatch(r"(https?)://(?:[^@/]+@)?([\w.-]+(?::\d+)?/.+)", remote)
     if web:
-        return web[1] + web[2]
-    ssh = re.fullmatch(r"(?:ssh://)?git@([\w-]+(?:\.[\w-]+)+)[:/](.+)", remote)
-    return f"https://{ssh[1]}/{ssh[2]}" if ssh else ""
+        return f"{web[1]}://{web[2]}"
+    ssh = re.fullmatch(
+        r"(?:(?:ssh|git)://(?:[^@/]+@)?([\w.-]+)(?::\d+)?/|[\w.-]+@([\w.-]+):/*)(.+)",
+        remote,
+    )
+    if ssh is None:
+        return ""
+    host = ssh[1] or ssh[2]
+    known = re.search(
+        r"^hostname (\S+)", _answer("ssh", "-G", "--", host), re.MULTILINE
+    )
+    host = re.sub(r"^(?:alt)?ssh\.", "", known[1] if known else host)
+    return f"https://{host}/{ssh[3]}" if "." in host else ""
 
 
 def github_name(repository: str) -> str:
