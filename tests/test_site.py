@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import bs4
 import pytest
-from book_files import CHAPTERS, ROOT, glossary_entries, read_cells, tags
+from book_files import CHAPTERS, glossary_entries, read_cells, tags
 from browser import (
     PHONE,
     SITE,

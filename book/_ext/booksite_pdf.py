@@ -73,4 +73,6 @@ if __name__ == "__main__":
             "No Chromium or Chrome is on the PATH: say where one is, as in\n"
             f"{sys.argv[0]} /path/to/chrome"
         )
+    if not BUILD.joinpath("singlehtml").is_dir():
+        sys.exit("First run: jupyter-book build . --builder singlehtml")
     print(f"_build/pytorch-by-hand.pdf: {make_pdf(found)} pages")
