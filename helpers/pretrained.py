@@ -4,12 +4,12 @@ import contextlib
 import hashlib
 import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.lr_scheduler import LinearLR
 from tqdm import tqdm
 
@@ -23,12 +23,9 @@ from helpers.training import History, fit
 
 RECIPES = {
     "dropout": Recipe(),
+    # Goes on from where "dropout" ended: every batch is changed, nothing is dropped
+    # out, and the learning rate falls to zero.
     "varied": Recipe(epochs=5, lr=0.02),
-}
-# Some go on from where another network ended: every batch is changed, nothing is
-# dropped out, and the learning rate falls to zero.
-GOES_ON: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
-    "varied": ("dropout", data.vary)
 }
 
 
@@ -113,16 +110,20 @@ def train(
     loader: Batches = plain
     steps = recipe.epochs * len(plain)
     bar = tqdm(total=steps, desc=f'training "{name}"', mininterval=1, leave=False)
-    with torch.random.fork_rng(devices=[]), _one_thread(), bar:
+    with torch.random.fork_rng(devices=[]), contextlib.ExitStack() as end, bar:
+        # With one thread, the sums are the same whatever the number of cores. For
+        # networks this small it is nearly as fast as two, and where several notebooks
+        # run at once it is much faster: threads do not wait for each other.
+        end.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(1)
         # torch.manual_seed would also reseed the GPUs, which stay untouched.
         torch.default_generator.manual_seed(recipe.seed)
         model = recipe.make_model()
         optimizer = recipe.make_optimizer(model)
         schedule = None
-        if name in GOES_ON:
-            first, change = GOES_ON[name]
-            model.load_state_dict(trained_model(first)[0].state_dict())
-            loader = data.Augmented(loader, change)
+        if name == "varied":
+            model.load_state_dict(trained_model("dropout")[0].state_dict())
+            loader = data.Augmented(loader, data.vary)
             for layer in model.modules():
                 if isinstance(layer, nn.Dropout | nn.Dropout2d):
                     layer.p = 0
@@ -152,31 +153,13 @@ def train(
     return trained.eval(), history
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread: the same sums whatever the number of cores.
-
-    For networks this small it is nearly as fast as two, and where several
-    notebooks run at once it is much faster: threads do not wait for each other.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _cache_key(name: str) -> str:
     """Return a checksum of all that the trained weights depend on.
 
     The sources of `helpers.data` hold the md5 sums of MNIST, so the data is
-    covered too.
+    covered too. All recipes count, since a network may go on with another's.
     """
-    digest = hashlib.sha256(f"{RECIPES[name]} {torch.__version__}".encode())
-    if name in GOES_ON:
-        first, change = GOES_ON[name]
-        digest.update(f"{change.__name__} {_cache_key(first)}".encode())
+    digest = hashlib.sha256(f"{name} {RECIPES} {torch.__version__}".encode())
     digest.update(inspect.getsource(train).encode())
     for module in (data, models, training, evaluation, recipe):
         source = Path(inspect.getfile(module))

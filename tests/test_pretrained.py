@@ -131,11 +131,10 @@ def test_what_decides_the_weights_decides_the_file(cache, monkeypatch):
     monkeypatch.setitem(pretrained.RECIPES, "tiny", replace(TINY, seed=4))
     pretrained.trained_model("tiny")
     assert len(files(cache)) == 3
-    monkeypatch.setitem(pretrained.GOES_ON, "tiny", ("other", data.vary))
-    for lr in (0.01, 0.02):  # of the network that it goes on with
-        monkeypatch.setitem(pretrained.RECIPES, "other", replace(TINY, lr=lr))
-        pretrained.trained_model("tiny")
-    assert [path.name[0] for path in files(cache)] == [*"oottttt"]
+    # Of a network that another one may go on with.
+    monkeypatch.setitem(pretrained.RECIPES, "other", replace(TINY, lr=0.02))
+    pretrained.trained_model("tiny")
+    assert len(files(cache)) == 4
 
 
 def test_several_processes_at_once_train_once(cache, tmp_path):
