@@ -8,7 +8,6 @@ its own, `DistributedDataParallel` averages the gradients, and one of them write
 import argparse
 import contextlib
 import math
-import os
 import random
 import shlex
 import shutil
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,13 +31,7 @@ from helpers.checkpoint import CheckpointError, TrainingState
 from helpers.evaluation import evaluate
 from helpers.files import locked, print_anything
 from helpers.randomness import random_state, restore_random_state
-from helpers.recipe import (
-    DIGIT_MODELS,
-    LEARNING_RATES,
-    NUM_DIGITS,
-    PHOTO_MODELS,
-    Recipe,
-)
+from helpers.recipe import DIGIT_MODELS, LEARNING_RATES, NUM_DIGITS, Recipe
 from helpers.training import train_one_epoch
 
 # Between several processes, asking whether to stop costs a message.
@@ -48,14 +41,6 @@ LOSS = nn.CrossEntropyLoss()
 
 class OptionError(Exception):
     """The options ask for something that cannot be done; the message says what."""
-
-
-class Stopped(Exception):
-    """Training stopped after a step because a signal asked for it."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
-        self.exit_status = 128 + signal_number
 
 
 class StopRequest:
@@ -159,13 +144,8 @@ class Run:
         )
         loss, accuracy = evaluate(self.state.model, loader, LOSS, self.device)
         row = {"epoch": self.state.epoch, "loss": loss, "accuracy": accuracy}
-        self.state.history.setdefault("test", []).append(row)
+        self.state.history["test"].append(row)
         self.save()
-
-    def test_row(self) -> dict[str, Any] | None:
-        """Return the test figures of the finished run, if it is finished."""
-        rows = self.state.history.get("test", [])
-        return next((r for r in rows if r["epoch"] == self.recipe.epochs), None)
 
     def save(self) -> None:
         """Write a checkpoint; all processes must call this after the same step."""
@@ -232,7 +212,7 @@ class Run:
         _say(f"Stopped and saved. To go on: {self.options.go_on}")
         if self.recipe.processes > 1:
             dist.barrier()  # nobody leaves before all of it is written
-        raise Stopped(number)
+        sys.exit(128 + number)
 
     def _progress_bar(self) -> tqdm:
         return tqdm(
@@ -258,8 +238,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 when trained (or already trained), 1 if a file could not be read or
-        written, 130 or 143 when stopped by Ctrl-C or SIGTERM. Wrong options
-        leave through `SystemExit` with 2, as argparse does.
+        written, 130 when a second Ctrl-C came. Wrong options leave through
+        `SystemExit` with 2, as argparse does, and a run that Ctrl-C or SIGTERM
+        stopped and saved with 130 or 143.
     """
     print_anything()
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -276,8 +257,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OptionError as error:
         parser.error(str(error))
-    except Stopped as stopped:
-        return stopped.exit_status
     except KeyboardInterrupt:
         saved, what = checkpoint.latest(options.out), "Nothing is saved."
         if saved is not None:
@@ -293,19 +272,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(run: Run) -> None:
     """Train to the end, unless that was done before, and say how good it is."""
-    if run.test_row() is None:
-        run.join()
-        with run.stop:
-            run.train()
-            run.test()
-    else:
+    tests = run.state.history.setdefault("test", [])
+    if tests and tests[-1]["epoch"] == run.recipe.epochs:
         _say(
             f"Already finished: {run.state.epoch} of {run.recipe.epochs} epochs. To "
             f"train longer, ask for more than that with --epochs."
         )
-    row = run.test_row()
-    assert row is not None
-    figures = _figures("test", row["loss"], row["accuracy"])
+    else:
+        run.join()
+        with run.stop:
+            run.train()
+            run.test()
+    figures = _figures("test", tests[-1]["loss"], tests[-1]["accuracy"])
     _say(f"After epoch {run.state.epoch}: {figures}")
 
 
@@ -323,17 +301,11 @@ def _say(text: str) -> None:
 # --- From options to a run ---------------------------------------------------
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports a wrong option in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Return what reads the command line, and explains it with ``--help``."""
-    parser = _Parser(
+    parser = argparse.ArgumentParser(
         prog="python -m helpers.train",
+        usage="%(prog)s [OPTIONS]",
         description="Train one of the book's networks on the MNIST digits. What "
         "stands in parentheses is taken if you leave an option out.",
         epilog="In two processes: torchrun --local-addr=localhost "
@@ -342,44 +314,41 @@ def make_parser() -> argparse.ArgumentParser:
     whole = _value(int, lambda n: n >= 1, "a whole number above 0")
     seed = _value(int, lambda n: 0 <= n < 2**63, "a whole number from 0 to 2**63 - 1")
     rate = _value(float, lambda x: 0 < x < math.inf, "a number above 0")
+    held = _value(
+        int, lambda n: 1 <= n < NUM_DIGITS, f"a whole number from 1 to {NUM_DIGITS - 1}"
+    )
     part = _value(float, lambda x: 0 <= x < 1, "a number from 0 to below 1")
-    optimizer = _value(str, LEARNING_RATES.__contains__, " or ".join(LEARNING_RATES))
     usual = Recipe()
     rates = ", ".join(f"{lr} for {name}" for name, lr in LEARNING_RATES.items())
     per_step = f"digits per step, in each process ({usual.batch_size})"
     readers: list[tuple[str, Callable[[str], Any], str, str]] = [
-        ("model", _model, "NAME", f"{', '.join(DIGIT_MODELS)} ({usual.model})"),
+        ("model", str, "NAME", f"{', '.join(DIGIT_MODELS)} ({usual.model})"),
         ("epochs", whole, "N", f"go through the digits N times ({usual.epochs})"),
         ("batch-size", whole, "N", per_step),
-        ("optimizer", optimizer, "NAME", f"sgd or adam ({usual.optimizer})"),
+        ("optimizer", str, "NAME", f"sgd or adam ({usual.optimizer})"),
         ("lr", rate, "RATE", f"the learning rate ({rates})"),
         ("momentum", part, "M", f"the momentum of sgd ({usual.momentum})"),
         ("seed", seed, "N", "fixes first weights, order of the digits and dropout (0)"),
-        ("validation", whole, "N", f"hold N digits back ({usual.validation})"),
+        ("validation", held, "N", f"hold N digits back ({usual.validation})"),
         ("limit", whole, "N", "train on the first N of the others (on all)"),
         ("device", str, "NAME", "cpu, cuda, mps, ... (the fastest that is found)"),
         ("out", Path, "FOLDER", "where checkpoints are kept (runs/ and the network)"),
         ("save-every", whole, "N", "write a checkpoint after every N steps (200)"),
         ("keep", whole, "N", "keep the newest N checkpoints, and the best (3)"),
     ]
+    choices = {"model": DIGIT_MODELS, "optimizer": [*LEARNING_RATES]}
     for name, kind, metavar, text in readers:
-        parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
+        parser.add_argument(
+            f"--{name}",
+            type=kind,
+            choices=choices.get(name),
+            metavar=metavar,
+            help=text,
+        )
     text = "go on with the run in FOLDER; if there is none, begin it"
     parser.add_argument("--resume", action="store_true", help=text)
     parser.set_defaults(save_every=200, keep=3)
     return parser
-
-
-def _model(text: str) -> str:
-    choose = f"choose from {', '.join(DIGIT_MODELS)}"
-    if text in PHOTO_MODELS:
-        raise argparse.ArgumentTypeError(
-            f"{text} takes 32x32 color photographs (chapter 9 trains it), and this "
-            f"command trains on digits; {choose}"
-        )
-    if text not in DIGIT_MODELS:
-        raise argparse.ArgumentTypeError(f"there is no network {text!r}; {choose}")
-    return text
 
 
 def _value(
@@ -418,11 +387,6 @@ def new_recipe(options: argparse.Namespace) -> Recipe:
         raise OptionError(f"--momentum: {optimizer} has no momentum to set")
     recipe = Recipe(**({"lr": LEARNING_RATES[optimizer]} | asked))
     left = NUM_DIGITS - recipe.validation
-    if left < 1:
-        raise OptionError(
-            f"--validation {recipe.validation}: must leave some of the {NUM_DIGITS} "
-            f"digits to train on"
-        )
     if (recipe.limit or 0) > left:
         raise OptionError(
             f"--limit {recipe.limit}: there are {left} training digits beside the "
@@ -526,16 +490,12 @@ def _seed_everything(seed: int) -> None:
 
 
 def command_to_go_on(words: Sequence[str]) -> str:
-    """Return the command line that goes on with a run that these words began."""
-    processes = distributed.size()
-    start = ["python" if shutil.which("python") == sys.executable else sys.executable]
-    if processes > 1:
-        if os.environ["LOCAL_WORLD_SIZE"] != str(processes):
-            return "the same torchrun on every machine, with --resume at its end"
-        start += ["-m", "torch.distributed.run", "--local-addr=localhost"]
-        start += [f"--nproc-per-node={processes}"]
+    """Return what goes on with a run that these words began: a command line."""
+    if distributed.size() > 1:  # only torchrun knows the options of its own
+        return "the same torchrun, on every machine, with --resume at its end"
+    python = "python" if shutil.which("python") == sys.executable else sys.executable
     resume = [] if "--resume" in words else ["--resume"]
-    return shlex.join([*start, "-m", "helpers.train", *words, *resume])
+    return shlex.join([python, "-m", "helpers.train", *words, *resume])
 
 
 @contextlib.contextmanager

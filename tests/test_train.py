@@ -230,24 +230,24 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--model resnet", "no network 'resnet'; choose from padded, dropout"),
-        ("--model photo", "photo takes 32x32 color photographs"),
+        ("--model resnet", "invalid choice: 'resnet'"),
+        ("--model photo", "invalid choice: 'photo'"),
         ("--epochs 0", "--epochs: '0' is not a whole number above 0"),
         ("--epochs 1.5", "'1.5' is not a whole number"),
         ("--lr 0", "'0' is not a number above 0"),
         ("--lr nan", "'nan' is not a number above 0"),
         ("--momentum 1", "--momentum"),
         ("--momentum 0.5 --optimizer adam", "adam has no momentum"),
-        ("--optimizer rmsprop", "'rmsprop' is not sgd or adam"),
+        ("--optimizer rmsprop", "invalid choice: 'rmsprop'"),
         ("--seed x", "--seed"),
-        ("--validation 60000", "must leave some of the 60000 digits"),
+        ("--validation 60000", "is not a whole number from 1 to 59999"),
         ("--limit 59000", "there are 55000 training digits"),
         ("--device toaster", "device 'toaster' cannot be used here"),
         ("--unknown", "unrecognized arguments: --unknown"),
         ("--out FILE", "cannot write there"),
     ],
 )
-def test_wrong_options_get_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+def test_wrong_options_are_named(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FILE").write_text("")
     with pytest.raises(SystemExit) as caught:
@@ -255,8 +255,9 @@ def test_wrong_options_get_one_line(arguments, message, tmp_path, monkeypatch, c
     assert caught.value.code == 2
     printed = capsys.readouterr()
     assert message in printed.err
-    assert printed.err.startswith("python -m helpers.train: error: ")
-    assert printed.err.count("\n") == 1
+    usage, error = printed.err.splitlines()
+    assert usage == "usage: python -m helpers.train [OPTIONS]"
+    assert error.startswith("python -m helpers.train: error: ")
     assert printed.out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["FILE"]
 
