@@ -75,11 +75,7 @@ def write_zip(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
         for name, content in files:
             entry = zipfile.ZipInfo(name, WHEN)
             entry.external_attr = 0o644 << 16
-            is_packed = name.endswith(".gz")
-            entry.compress_type = (
-                zipfile.ZIP_STORED if is_packed else zipfile.ZIP_DEFLATED
-            )
-            archive.writestr(entry, content)
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
 
 
 @contextlib.contextmanager
