@@ -8,11 +8,9 @@ that were drawn when the page was built.
 import base64
 import hashlib
 import importlib.util
-import inspect
 import itertools
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -78,13 +76,7 @@ class Frame:
 
     text: str
     svg: str = ""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the figure; matplotlib states them in points."""
-        points = re.findall(r'\b(?:width|height)="([\d.]+)pt"', self.svg[:2000])
-        width, height = (round(float(number) * 96 / 72) for number in points[:2])
-        return width, height
+    size: tuple[int, int] = (0, 0)  # width and height of the figure in pixels
 
     def html(self) -> str:
         """Return the frame as HTML that needs no file."""
@@ -141,7 +133,9 @@ class Explorer:
                 raise TypeError(
                     f"describe must return what there is to see as a text, not {text!r}"
                 )
-            return Frame(" ".join(text.split()), plotting.figure_to_svg(figure))
+            width, height = (round(96 * inches) for inches in figure.get_size_inches())
+            svg = plotting.figure_to_svg(figure)
+            return Frame(" ".join(text.split()), svg, (width, height))
 
     def html(self, every_frame: bool = True) -> str:
         """Return the explorer as HTML.
@@ -329,18 +323,6 @@ def explore(
             f"{frames} frames are more than a page should carry ({MOST_FRAMES}); "
             "give the controls fewer values"
         )
-    for role, function in (("draw", draw), ("describe", describe)):
-        if function is None and role == "describe":
-            continue  # a text needs none
-        if not callable(function):
-            raise TypeError(f"{role} must be a function, not {function!r}")
-        try:
-            inspect.signature(function).bind(**explorer.setting(start))
-        except TypeError as error:
-            names = ", ".join(control.name for control in made)
-            raise TypeError(
-                f"{role} must take the controls by name ({names}): {error}"
-            ) from None
     # Here, since a mistake made while a cell displays its value fails no cell.
     explorer.html(_building())
     return explorer
@@ -382,21 +364,13 @@ def _make_control(name: str, values: Iterable[Any]) -> Control:
 
 def _find_start(controls: list[Control], default: Mapping[str, Any]) -> Values:
     """Return the values that the controls start with."""
-    start = {control.name: control.values[0] for control in controls}
-    for name in default:
-        if name not in start:
+    values = {control.name: control.values for control in controls}
+    for name, value in default.items():
+        if value not in values.get(name, ()):
             raise ValueError(
-                f"default names {name!r}, but the controls are {', '.join(start)}"
+                f"default sets {name} to {value!r}, but the controls are {values}"
             )
-    start.update(default)
-    for control in controls:
-        value = start[control.name]
-        if value not in control.values:
-            raise ValueError(
-                f"default sets {control.name} to {value!r}, which is none of its "
-                f"values: {', '.join(control.labels)}"
-            )
-    return tuple(start.values())
+    return tuple(default.get(name, values[name][0]) for name in values)
 
 
 def _inputs(control: Control, start: int, explorer: str) -> str:
