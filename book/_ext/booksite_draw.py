@@ -15,7 +15,6 @@ from booksite_nodes import Part
 from docutils import nodes
 from sphinx.locale import get_translation
 from sphinx.util.docutils import SphinxDirective
-from sphinx.util.osutil import relative_uri
 
 _ = get_translation("booksite")
 SCRIPT = "_static/draw-network.js"
@@ -42,9 +41,7 @@ class DrawPartDirective(SphinxDirective):
 
 def part_values(app, docname: str, part: Part) -> dict:
     """Return what the templates of the page are filled with."""
-    static = relative_uri(app.builder.get_target_uri(docname), "_static")
-    values = {"misread": NUM_MISREAD, "networks": NETWORKS, "stops": STOPS}
-    return values | {"static": static}
+    return {"misread": NUM_MISREAD, "networks": NETWORKS, "stops": STOPS}
 
 
 def write_script(app, exception, flag: str, name: str, make) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.locale import get_translation
+from sphinx.util.osutil import relative_uri
 from sphinx.writers.html5 import HTML5Translator
 
 _ = get_translation("booksite")
@@ -40,6 +41,7 @@ def write_parts(app, doctree, docname: str) -> None:
             part.replace_self([nodes.paragraph("", said)] if said else [])
             continue
         values = part["values"](app, docname, part)
+        values["static"] = relative_uri(app.builder.get_target_uri(docname), "_static")
         html = app.builder.templates.render(part["template"], values)
         part.replace_self(nodes.raw("", html, format="html"))
 

@@ -135,11 +135,11 @@ def write_copies(
             continue
         outdir.joinpath(folder).mkdir(parents=True)
         texts = first_cells[folder if repository else f"{folder}_alone"]
+        colab = ""  # where links to other notebooks lead
+        if folder == "colab" and github_name(repository):
+            colab = "colab" if chinese is None else "zh/colab"
         for path in notebooks:
             notebook = nbformat.read(path, as_version=4)
-            colab = "colab" if chinese is None else "zh/colab"
-            if folder != "colab" or not github_name(repository):
-                colab = ""
             for cell in notebook.cells:
                 if cell.cell_type == "code":
                     cell.outputs, cell.execution_count = [], None

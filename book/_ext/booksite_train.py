@@ -16,7 +16,6 @@ from booksite_nodes import Part
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
-from sphinx.util.osutil import relative_uri
 
 SCRIPT = "_static/train-digits.js"
 STEPS = {"train": 20, "test": 10}  # the page has every 20th and every 10th digit
@@ -58,8 +57,7 @@ def part(template: str, state: str = "") -> Part:
 def part_values(app, docname: str, part: Part) -> dict:
     """Return what the templates of the page are filled with."""
     title = part.parent.next_node(nodes.title).astext()
-    static = relative_uri(app.builder.get_target_uri(docname), "_static")
-    return {"static": static, "state": part["state"], "title": title}
+    return {"state": part["state"], "title": title}
 
 
 def write_digits(app, exception) -> None:
