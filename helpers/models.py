@@ -124,29 +124,32 @@ class SmallPaddedNet(nn.Module):
 
 
 class FastNet(nn.Module):
-    """Three convolutions with batch normalization, made for speed.
+    """Two convolutions and two linear layers, made for speed.
 
-    It cuts off the outer two pixels at each edge, pools before it normalizes,
-    and needs no biases before normalization, which would take them out again.
+    It cuts off the outer two pixels at each edge, and its first convolution takes
+    steps of two pixels, so that all that follows works on a quarter of the numbers.
+    Normalization would take biases before it out again, so there are none.
     Input (batch, 1, 28, 28), output (batch, 10).
     """
 
+    inside = slice(2, 26)  # the rows and columns that it looks at
+
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 8, kernel_size=5, bias=False)
-        self.norm1 = nn.BatchNorm2d(8)
-        self.conv2 = nn.Conv2d(8, 32, kernel_size=3, bias=False)
-        self.norm2 = nn.BatchNorm2d(32)
-        self.conv3 = nn.Conv2d(32, 64, kernel_size=3, bias=False)
-        self.norm3 = nn.BatchNorm2d(64)
-        self.fc = nn.Linear(64 * 2 * 2, 10)
+        self.conv1 = nn.Conv2d(1, 16, kernel_size=6, stride=2, bias=False)
+        self.norm1 = nn.BatchNorm2d(16)
+        self.conv2 = nn.Conv2d(16, 24, kernel_size=3, bias=False)
+        self.norm2 = nn.BatchNorm2d(24)
+        self.fc1 = nn.Linear(24 * 4 * 4, 256, bias=False)
+        self.norm3 = nn.BatchNorm1d(256)
+        self.fc2 = nn.Linear(256, 10)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = images[:, :, 2:26, 2:26]
-        x = F.relu(self.norm1(F.max_pool2d(self.conv1(x), 2)))
+        x = images[:, :, self.inside, self.inside]
+        x = F.relu(self.norm1(self.conv1(x)))
         x = F.relu(self.norm2(F.max_pool2d(self.conv2(x), 2)))
-        x = F.relu(self.norm3(self.conv3(x)))
-        return self.fc(x.flatten(start_dim=1))
+        x = F.relu(self.norm3(self.fc1(x.flatten(start_dim=1))))
+        return self.fc2(x)
 
 
 class ResidualBlock(nn.Module):
