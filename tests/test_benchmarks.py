@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from book_files import ROOT, read_cells
 from torch import nn
+from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.torch_version import TorchVersion
 from torch.utils.data import Subset
@@ -306,7 +307,8 @@ def test_fast_recipe_learns(run):
 
 def test_chapter_11_shows_what_is_measured():
     """The recipe that the reader sees gives the same weights as that of the records."""
-    names = {"torch": torch, "nn": nn, "F": F, "data": data, "OneCycleLR": OneCycleLR}
+    names = {"torch": torch, "nn": nn, "F": F, "data": data}
+    names |= {"AdamW": AdamW, "OneCycleLR": OneCycleLR}
     wanted = ("class FastNet(", "def train_fast(", "def distort(")
     for source in cells("11-faster", *wanted):
         exec(source, names)
