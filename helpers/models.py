@@ -148,8 +148,16 @@ class FastNet(nn.Module):
         x = images[:, :, self.inside, self.inside]
         x = F.relu(self.norm1(self.conv1(x)))
         x = F.relu(self.norm2(F.max_pool2d(self.conv2(x), 2)))
-        x = F.relu(self.norm3(self.fc1(x.flatten(start_dim=1))))
+        x = F.relu(self._normalize(self.fc1(x.flatten(start_dim=1))))
         return self.fc2(x)
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        """Normalize by the batch; a batch of one has no variance of its own."""
+        norm = self.norm3
+        if len(x) > 1 or not self.training:
+            return norm(x)
+        past = norm.running_mean, norm.running_var
+        return F.batch_norm(x, *past, norm.weight, norm.bias, training=False)
 
 
 class ResidualBlock(nn.Module):
