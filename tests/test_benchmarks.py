@@ -250,11 +250,12 @@ def few(run, monkeypatch):
 
 
 def test_record_of_photographs(run, few, tmp_path, monkeypatch):
-    keep_only(run, monkeypatch, "photographs", "one-cycle", "best")
+    keep_only(run, monkeypatch, "photographs", "one-cycle", "best", "best-bfloat16")
     assert measure(run, tmp_path, "photographs") == 0
     content = read(tmp_path / "photographs.json")
     assert content["examples"] == [70, 70, 70]
     assert content["speed"]["batch_sizes"][2]["images_per_second"] == 8
+    assert content["runs"].keys() == {"one-cycle", "best"}
     for row in content["runs"].values():
         (record,) = row["seeds"]
         assert np.sum(record["test"]["confusion_matrix"]) == 70
@@ -264,6 +265,16 @@ def test_record_of_photographs(run, few, tmp_path, monkeypatch):
     assert after.keys() - before.keys() == {"train_loss", "train_accuracy"}
     # It saw the same 70 photographs in both measurements, once as they are.
     assert after["seen_loss"] != after["train_loss"]
+
+
+def test_best_recipe_takes_bfloat16_where_it_is_fast(run, few, tmp_path, monkeypatch):
+    speeds = {torch.float32: 1.0, torch.bfloat16: 4.0}
+    monkeypatch.setattr(fast_photographs, "pictures_per_second", speeds.get)
+    keep_only(run, monkeypatch, "photographs", "best", "best-bfloat16")
+    assert measure(run, tmp_path, "photographs") == 0
+    ((name, row),) = read(tmp_path / "photographs.json")["runs"].items()
+    assert name == "best-bfloat16"
+    assert row["seeds"][0]["plan"]["dtype"] == "bfloat16"
 
 
 def test_time_of_a_step_is_measured(run):

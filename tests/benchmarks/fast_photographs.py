@@ -34,7 +34,7 @@ class Plan:
 
 
 NARROW = Plan(torch.float32, (32, 96, 128), border=0, sides=(24,) * 8 + (28,) * 4)
-WIDE = Plan(torch.bfloat16, (64, 256, 256), border=2, sides=(32,) * 13)
+WIDE = Plan(torch.bfloat16, (64, 256, 256), border=2, sides=(32,) * 11)
 ON_A_GPU = replace(WIDE, sides=(32,) * 16, batch_size=1_000)
 
 

@@ -26,6 +26,7 @@ from functools import partial
 from typing import Any
 
 import digits
+import fast_photographs
 import photographs
 import torch
 from photographs import make_step, some_photographs
@@ -435,7 +436,8 @@ def photographs_part(wide: photographs.PhotoRecipe) -> Part:
     ) -> dict[str, Any]:
         allow_tf32(True)
         if name == "best":
-            return photographs.measure_best(seed, device, limit)
+            plan, _ = fast_photographs.choose_plan(device)
+            return photographs.measure_best(plan, seed, device, limit)
         return photographs.measure_recipe(wide, seed, device, limit)
 
     return Part(
