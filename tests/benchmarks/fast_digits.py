@@ -63,10 +63,11 @@ def distort(pixels: Tensor) -> Tensor:
         return low + (high - low) * torch.rand(len(pixels), device=pixels.device)
 
     turn, slant = between(-0.17, 0.17), between(-0.1, 0.1)  # up to 10 degrees
-    wider, higher = between(0.9, 1.1), between(0.9, 1.1)
-    right, down = between(-1 / 7, 1 / 7), between(-1 / 7, 1 / 7)  # up to 2 pixels
-    to_x = torch.stack([wider * turn.cos(), slant - wider * turn.sin(), right], dim=1)
-    to_y = torch.stack([higher * turn.sin(), higher * turn.cos(), down], dim=1)
+    # A value is fetched from there (chapter 7), so 1.1 makes a digit smaller.
+    across, along = between(0.9, 1.1), between(0.9, 1.1)
+    left, up = between(-1 / 7, 1 / 7), between(-1 / 7, 1 / 7)  # up to 2 pixels
+    to_x = torch.stack([across * turn.cos(), slant - across * turn.sin(), left], dim=1)
+    to_y = torch.stack([along * turn.sin(), along * turn.cos(), up], dim=1)
     change = torch.stack([to_x, to_y], dim=1)  # (batch, 2, 3)
     images = pixels.unsqueeze(1).float()
     grid = F.affine_grid(change, list(images.shape), align_corners=False)
