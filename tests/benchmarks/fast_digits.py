@@ -63,7 +63,7 @@ def distort(pixels: Tensor) -> Tensor:
         return low + (high - low) * torch.rand(len(pixels), device=pixels.device)
 
     turn, slant = between(-0.17, 0.17), between(-0.1, 0.1)  # up to 10 degrees
-    # A value is fetched from there (chapter 7), so 1.1 makes a digit smaller.
+    # The grid says where to fetch from (chapter 7): 1.1 makes a digit smaller.
     across, along = between(0.9, 1.1), between(0.9, 1.1)
     left, up = between(-1 / 7, 1 / 7), between(-1 / 7, 1 / 7)  # up to 2 pixels
     to_x = torch.stack([across * turn.cos(), slant - across * turn.sin(), left], dim=1)

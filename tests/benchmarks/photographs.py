@@ -116,7 +116,10 @@ WIDE = replace(
     num_epochs=20,
 )
 BEST = {"title": "the best recipe", "model": "QuickNet"}
-BEST_BFLOAT16 = BEST | {"title": "the best recipe, with fast bfloat16"}
+RUNS = {name: asdict(recipe) for name, recipe in RECIPES.items()} | {
+    "best": BEST,
+    "best-bfloat16": BEST | {"title": "the best recipe, with fast bfloat16"},
+}
 
 
 @lru_cache(maxsize=1)
@@ -371,10 +374,4 @@ def some_photographs(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
     return images, torch.randint(10, (count,), device=device)
 
 
-PHOTOGRAPHS = Part(
-    measure,
-    {name: asdict(recipe) for name, recipe in RECIPES.items()}
-    | {"best": BEST, "best-bfloat16": BEST_BFLOAT16},
-    dict.fromkeys([*RECIPES, "best", "best-bfloat16"], 3),
-    source_and_speed,
-)
+PHOTOGRAPHS = Part(measure, RUNS, dict.fromkeys(RUNS, 3), source_and_speed)
