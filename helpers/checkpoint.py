@@ -78,6 +78,8 @@ class TrainingState:
             self.epoch_start = self.generator.get_state()
             yield from loader
             return
+        if self.epoch_start is None:
+            raise ValueError("draw every batch from state.remaining_batches(loader)")
         self.generator.set_state(self.epoch_start)
         # Reading the passed-over batches may draw random numbers (augmentation
         # does) that were drawn before the checkpoint was made.
@@ -113,7 +115,7 @@ class TrainingState:
     def class_names(self) -> dict[str, str]:
         """Name what state dicts do not: Adam's would load into SGD without a word."""
         parts = {"optimizer": self.optimizer, "scheduler": self.scheduler}
-        return {name: type(part).__name__ for name, part in parts.items()}
+        return {name: _class_name(part) for name, part in parts.items()}
 
 
 def save(state: TrainingState, folder: str | Path, keep: int = 3) -> Path:
@@ -226,6 +228,12 @@ def _check_fits(path: Path, content: Content, state: TrainingState) -> None:
                 f"{path} was made with {part} {content['classes'][part]}, but this "
                 f"run has {name}. Build the {part} that was saved."
             )
+
+
+def _class_name(part: object) -> str:
+    """Name a class, and of a scheduler made of schedulers theirs, too."""
+    inner = ", ".join(map(_class_name, getattr(part, "_schedulers", ())))
+    return type(part).__name__ + (f" of {inner}" if inner else "")
 
 
 def _kind(weights: dict[str, Any], name: str) -> str:

@@ -30,11 +30,11 @@ def choose_device(name: str | None = None) -> torch.device:
         return torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        torch.zeros(1, device=device)  # runs a kernel, which an old GPU may lack
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
         raise ValueError(
-            f"device {name!r} cannot be used here: {reason} "
+            f"device {name!r} cannot be used here: {reason}. "
             f'Leave the device out, or choose "cpu".'
         ) from error
     return device
@@ -97,7 +97,7 @@ def environment(device: torch.device) -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "torchvision": torchvision.__version__,
     }
 

@@ -54,12 +54,11 @@ def _packages() -> Findings:
         if "no attribute '__version__'" in problem:
             mend = f"rename the {name} of yours that is imported in its place"
         yield name, problem or said, mend if problem else ""
-    installed = {
-        d.metadata["Name"].lower(): d.version for d in metadata.distributions()
-    }
     for name in ["pytorch-by-hand", "jupyterlab", "jupyter-book", "nbmake"]:
-        mend = INSTALL if name == "pytorch-by-hand" and name not in installed else ""
-        yield name, installed.get(name, "missing"), mend
+        try:
+            yield name, metadata.version(name), ""
+        except metadata.PackageNotFoundError:
+            yield name, "missing", INSTALL if name == "pytorch-by-hand" else ""
     for line in _run("-m", "pip", "check")[0].splitlines():
         if line.startswith("pytorch-by-hand "):  # its version, and what does not fit
             yield "versions", line, INSTALL

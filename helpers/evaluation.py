@@ -90,7 +90,7 @@ def confusion_matrix(
     Parameters
     ----------
     predictions, labels : Tensor
-        int64 of shape (n,), values in [0, `num_classes`).
+        Integers of shape (n,), values in [0, `num_classes`).
 
     Returns
     -------
@@ -114,7 +114,7 @@ def confusion_matrix(
                 f"{name} must lie between 0 and {num_classes - 1}, but run from "
                 f"{values.min().item()} to {values.max().item()}"
             )
-    cells = labels * num_classes + predictions
+    cells = labels.long() * num_classes + predictions.long()  # bytes would overflow
     counts = torch.bincount(cells, minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes)
 

@@ -98,11 +98,9 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
     OSError
         If the file cannot be written.
     """
-    lock = FileLock(path)
+    lock = FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(timeout=timeout)
-    except NotImplementedError:
-        pass  # what filelock makes of ENOSYS
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
+from numbers import Integral, Real
 from threading import current_thread, main_thread
 from typing import Any, TypeAlias
 
@@ -57,7 +58,9 @@ class Control:
     def labels(self) -> list[str]:
         """Its values as people read them."""
         return [
-            f"{value:g}" if isinstance(value, float) else str(value)
+            str(value)
+            if isinstance(value, Integral) or not isinstance(value, Real)
+            else f"{value:g}"
             for value in self.values
         ]
 
@@ -65,7 +68,7 @@ class Control:
     def is_slider(self) -> bool:
         """Whether all its values are numbers."""
         return all(
-            isinstance(value, int | float) and not isinstance(value, bool)
+            isinstance(value, Real) and not isinstance(value, bool)
             for value in self.values
         )
 

@@ -66,22 +66,31 @@ def show_image(image: Tensor, ax: Axes | None = None, title: str = "") -> Axes:
     Parameters
     ----------
     image : Tensor
-        (height, width), (1, height, width) or (3, height, width), in [0, 1].
+        (height, width), (1, height, width) or (3, height, width): in [0, 1], or
+        whole numbers in [0, 255].
     ax : Axes, optional
         Where to draw; a new figure otherwise.
     title : str
         Written above the image.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another one.
     """
+    if image.ndim != 2 and not (image.ndim == 3 and len(image) in (1, 3)):
+        raise ValueError(
+            f"expected one image of shape (channels, height, width), 1 or 3 channels, "
+            f"not {tuple(image.shape)}"
+        )
     ax = ax or plt.subplots(figsize=(2.2, 2.2))[1]
-    pixels = image.detach().cpu().float().clamp(0, 1)
+    pixels = image.detach().cpu()
+    pixels = (pixels.float() if pixels.is_floating_point() else pixels / 255).clamp(
+        0, 1
+    )
     if pixels.ndim == 3:
         # (channel, height, width) -> (height, width, channel) for matplotlib
         pixels = pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)
-    if pixels.ndim not in (2, 3):
-        raise ValueError(
-            f"expected one image of shape (channels, height, width), "
-            f"not {tuple(image.shape)}"
-        )
     ax.imshow(pixels.numpy(), vmin=0, vmax=1)
     ax.set_title(title, loc="center")
     ax.set_axis_off()
@@ -197,7 +206,7 @@ def plot_confusion_matrix(matrix: Tensor, names: Sequence[object]) -> Axes:
     names : sequence
         The classes' names, in order.
     """
-    counts, labels = matrix.numpy(), [str(name) for name in names]
+    counts, labels = matrix.cpu().numpy(), [str(name) for name in names]
     side = max(4.0, 0.52 * len(names))
     _, ax = plt.subplots(figsize=(side + 0.4, side))
     mistakes = np.ma.masked_array(counts, np.eye(len(names), dtype=bool))

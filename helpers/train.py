@@ -8,10 +8,12 @@ its own, `DistributedDataParallel` averages the gradients, and one of them write
 import argparse
 import contextlib
 import math
+import os
 import random
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -493,9 +495,14 @@ def command_to_go_on(words: Sequence[str]) -> str:
     """Return what goes on with a run that these words began: a command line."""
     if distributed.size() > 1:  # only torchrun knows the options of its own
         return "the same torchrun, on every machine, with --resume at its end"
-    python = "python" if shutil.which("python") == sys.executable else sys.executable
+    found = os.path.normcase(shutil.which("python") or "")
+    python = "python" if found == os.path.normcase(sys.executable) else sys.executable
     resume = [] if "--resume" in words else ["--resume"]
-    return shlex.join([python, "-m", "helpers.train", *words, *resume])
+    command = [python, "-m", "helpers.train", *words, *resume]
+    if os.name != "nt":
+        return shlex.join(command)
+    call = "& " if " " in python else ""  # PowerShell runs no quoted name without it
+    return call + subprocess.list2cmdline(command)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.torch_version import TorchVersion
 from torch.utils.data import Subset
-from writing import median
+from writing import Missing, median
 
 from helpers import data, records
 from helpers.device import time_calls
@@ -415,7 +415,7 @@ def test_an_older_pytorch_scales_no_gradients_on_a_mac(monkeypatch):
 
     monkeypatch.setattr(torch, "__version__", TorchVersion("2.7.1"))
     images = SimpleNamespace(device=torch.device("mps"))
-    with pytest.raises(LookupError, match=r"from PyTorch 2\.8 on"):
+    with pytest.raises(Missing, match=r"from PyTorch 2\.8 on"):
         gpu.make_step(nn.Linear(1, 1), images, None, torch.float16)
 
 

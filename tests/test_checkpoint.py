@@ -17,7 +17,7 @@ import torch
 from saved_runs import flatten
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
-from torch.optim.lr_scheduler import OneCycleLR, StepLR
+from torch.optim.lr_scheduler import OneCycleLR, SequentialLR, StepLR
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from helpers import checkpoint
@@ -75,6 +75,12 @@ def plain_sgd(model: nn.Module) -> tuple:
 def momentum_and_steps(model: nn.Module) -> tuple:
     optimizer = SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True)
     return optimizer, StepLR(optimizer, step_size=7, gamma=0.5)
+
+
+def one_after_another(model: nn.Module, count: int = 2) -> tuple:
+    optimizer = SGD(model.parameters(), lr=0.05)
+    steps = [StepLR(optimizer, step_size=7) for _ in range(count)]
+    return optimizer, SequentialLR(optimizer, steps, [*range(1, count)])
 
 
 def adam_and_cycle(model: nn.Module) -> tuple:
@@ -495,6 +501,7 @@ def test_prefixes_of_wrapped_networks_are_explained(wrap, cause, tmp_path):
         (DropoutNet().double(), plain_sgd, "float32.*float64"),
         (DropoutNet(), adam_and_cycle, "optimizer SGD, but this run has Adam"),
         (DropoutNet(), momentum_and_steps, "but this run has StepLR"),
+        (DropoutNet(), one_after_another, "but this run has SequentialLR of StepLR"),
         (DropoutNet(), two_groups, "different number of parameter groups"),
     ],
 )
@@ -507,6 +514,16 @@ def test_what_does_not_fit_is_refused(model, make_optimizer, message, tmp_path):
     assert bits(state) == before
 
 
+def test_schedulers_of_schedulers_must_be_as_many(tmp_path):
+    path = checkpoint.save(state_of(DropoutNet(), one_after_another), tmp_path)
+    longer = state_of(DropoutNet(), lambda model: one_after_another(model, 3))
+    before = bits(longer)
+    with pytest.raises(CheckpointError, match="of StepLR, StepLR, StepLR"):
+        checkpoint.load(path, longer)
+    assert bits(longer) == before
+    checkpoint.load(path, state_of(DropoutNet(), one_after_another))
+
+
 def test_wrong_use_is_explained(tmp_path):
     state, loader = start(in_memory, plain_sgd, seed=0)
     with pytest.raises(ValueError, match="the same torch.Generator"):
@@ -514,6 +531,8 @@ def test_wrong_use_is_explained(tmp_path):
     state.step = 3
     with pytest.raises(ValueError, match="remaining_batches"):
         checkpoint.save(state, tmp_path)
+    with pytest.raises(ValueError, match="remaining_batches"):
+        next(state.remaining_batches(loader))
     with pytest.raises(ValueError, match="keep"):
         checkpoint.save(state, tmp_path, keep=0)
     state.step = 0

@@ -1,11 +1,14 @@
 """CIFAR-10 from each of its sources, with a small copy on a local server."""
 
 import concurrent.futures
+import errno
 import hashlib
+import http.client
 import http.server
 import io
 import os
 import pickle
+import re
 import shutil
 import socket
 import tarfile
@@ -200,6 +203,16 @@ def test_a_download_that_fails_says_why_and_goes_on_where_it_ended(
     assert server.ranges[-1] == f"bytes={kept}-"
 
 
+def test_a_network_that_goes_away_is_no_full_disk(server, monkeypatch, capsys):
+    def gone(*_):
+        raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read1", gone)
+    assert data.cifar10("test").is_stand_in
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "fell silent (No route to host)" in printed
+
+
 def test_server_without_ranges_starts_anew(server, restart):
     server.behavior = "cut"
     data.cifar10("test")
@@ -360,7 +373,9 @@ def test_images_that_do_not_count_say_what_was_found(images, change, message):
         data.cifar10("test")
 
 
-@pytest.mark.parametrize("kind", ["nothing", "text", "cut zip", "cut", "altered"])
+@pytest.mark.parametrize(
+    "kind", ["nothing", "text", "cut zip", "locked", "cut", "altered"]
+)
 def test_variable_that_names_no_images(
     images, server, small_archive, tmp_path, monkeypatch, kind
 ):
@@ -369,6 +384,12 @@ def test_variable_that_names_no_images(
     if kind == "cut zip":
         zipped(images, path)
         path.write_bytes(path.read_bytes()[:-200])
+    elif kind == "locked":
+        zipped(images, path)
+        locked = bytearray(path.read_bytes())
+        for start in re.finditer(rb"PK\x01\x02", locked):  # an entry of the list,
+            locked[start.start() + 8] |= 1  # whose flags say that it is encrypted
+        path.write_bytes(locked)
     elif kind != "nothing":
         contents = {"text": b"hello", "cut": archive[: -len(archive) // 3]}
         path.write_bytes(contents.get(kind, archive))

@@ -20,7 +20,7 @@ def test_named_device_is_used():
     assert device_helpers.choose_device("cpu") == torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "tpu"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "tpu", "hpu"])
 def test_device_that_is_not_there_is_refused(name):
     with pytest.raises(ValueError, match="cannot be used here"):
         device_helpers.choose_device(name)

@@ -88,6 +88,7 @@ def test_all_that_is_wrong_is_found_and_no_person_is_named(patient, tmp_path):
         patient.write(f"{name}.py", code.format(home / "lib"))
         expected[name] = found
     patient.requires("no-such-package>=3.1")
+    patient.write("broken-1.0.dist-info/RECORD", "")  # a pip that was stopped
     expected["versions"] = ["no-such-package", "requirements.txt"]
     (patient.here / "random.py").write_text("x = 1\n")
     expected["random.py"] = ["imported in the place", "rename it"]

@@ -75,6 +75,8 @@ def test_confusion_matrix_by_counting():
     labels = torch.tensor([0, 1, 1, 2, 0, 1])
     matrix = evaluation.confusion_matrix(predictions, labels, 3)
     assert matrix.tolist() == [[1, 1, 0], [0, 2, 1], [0, 0, 1]]
+    bytes_ = torch.tensor([3, 99], dtype=torch.uint8)
+    assert evaluation.confusion_matrix(bytes_, bytes_, 100)[99, 99] == 1
     generator = torch.Generator().manual_seed(0)
     predictions, labels = torch.randint(0, 10, (2, 1000), generator=generator)
     matrix = evaluation.confusion_matrix(predictions, labels)

@@ -3,6 +3,7 @@
 import bs4
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from book_files import ROOT
 from browser import axe_violations_in_both_themes, fits_a_phone
@@ -88,6 +89,9 @@ def test_default_and_names():
     assert control.labels == ["0.0001", "1", "1000", "3"]
     assert control.is_slider
     assert not interactive.Control("on", (True, False)).is_slider
+    counted = interactive.Control("count", tuple(np.arange(1, 4)))
+    assert counted.is_slider
+    assert counted.labels == ["1", "2", "3"]
 
 
 def gives(value):

@@ -1,5 +1,7 @@
 """Figures: what is drawn is what was given."""
 
+import re
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,6 +26,10 @@ def drawn(ax):
 @pytest.mark.parametrize("shape", [(5, 4), (1, 5, 4)])
 def test_gray_image(shape):
     image = torch.rand(shape)
+    as_bytes = (image * 255).round().byte()
+    assert np.allclose(
+        drawn(plotting.show_image(as_bytes)), as_bytes.reshape(5, 4) / 255
+    )
     ax = plotting.show_image(image, title="seven")
     assert np.allclose(drawn(ax), image.reshape(5, 4))
     assert ax.images[0].get_clim() == (0, 1), "no stretching of the contrast"
@@ -37,9 +43,11 @@ def test_color_image_has_its_channels_last():
     assert np.allclose(pixels[2, 1], image[:, 2, 1])
 
 
-def test_batch_is_no_image():
-    with pytest.raises(ValueError, match=r"\(8, 1, 5, 4\)"):
-        plotting.show_image(torch.rand(8, 1, 5, 4))
+@pytest.mark.parametrize("shape", [(8, 1, 5, 4), (5, 4, 3)])
+def test_batch_and_channels_last_are_no_image(shape):
+    with pytest.raises(ValueError, match=re.escape(str(shape))):
+        plotting.show_image(torch.rand(shape))
+    assert not plt.get_fignums()
 
 
 def test_images_in_rows():

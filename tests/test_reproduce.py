@@ -1,5 +1,6 @@
 """Reproducing the source tutorials: resumable, and its figures counted right."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import reproduce
 import torch
+import writing
 from book_files import ROOT
 from torch.utils.data import Subset
 
@@ -58,11 +60,23 @@ def test_run_that_was_stopped_ends_as_an_unbroken_one(
     with pytest.raises(KeyboardInterrupt):
         reproduce.run("tiny", 0, CPU, tmp_path / "broken", tensors)
     monkeypatch.setattr(reproduce, "train_one_epoch", train)
-    assert reproduce.run("tiny", 0, CPU, tmp_path / "broken", tensors) == whole
+    resumed = reproduce.run("tiny", 0, CPU, tmp_path / "broken", tensors)
+    assert resumed | {"load": whole["load"]} == whole
     assert len(whole["epochs"]) == 3
     assert len(whole["loss_log"]) == 3 * 2
     on_training_set = ["training_set_accuracy" in row for row in whole["epochs"]]
     assert on_training_set == [False, False, True]
+
+
+def test_a_run_of_another_recipe_is_not_taken_up(tiny, tensors, tmp_path, monkeypatch):
+    record = reproduce.run("tiny", 0, CPU, tmp_path / "runs", tensors)
+    reproduce.write_record("tiny", record, "MNIST", tmp_path)
+    other = dataclasses.replace(tiny, lr=0.5)
+    monkeypatch.setitem(reproduce.RECIPES, "tiny", other)
+    with pytest.raises(SystemExit, match="another recipe"):
+        reproduce.run("tiny", 0, CPU, tmp_path / "runs", tensors)
+    path = reproduce.write_record("tiny", record | {"seed": 1}, "MNIST", tmp_path)
+    assert [run["seed"] for run in json.loads(path.read_text())["runs"]] == [1]
 
 
 def test_class_accuracies(tiny, tensors):
@@ -85,8 +99,8 @@ def test_losses_are_averaged_within_epochs():
 
 def test_records_of_several_seeds_share_a_file(tiny, tmp_path):
     for seed in (1, 0, 1):
-        record = {"seed": seed, "epochs": []}
-        path = reproduce.write_record("tiny", record, "MNIST", CPU, tmp_path)
+        record = {"seed": seed, "epochs": []} | writing.stamp(CPU)
+        path = reproduce.write_record("tiny", record, "MNIST", tmp_path)
     content = json.loads(path.read_text())
     assert [run["seed"] for run in content["runs"]] == [0, 1]
     assert content["recipe"]["lr"] == 0.1

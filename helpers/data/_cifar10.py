@@ -131,7 +131,7 @@ def _source(time_limit: float) -> str:
             archive = folder / CIFAR10.filename
             download(CIFAR10.url, CIFAR10.tgz_md5, archive, time_limit)
             return str(archive)
-    except (DownloadError, DataError) as error:
+    except (DownloadError, DataError, OSError) as error:
         text = (
             f"CIFAR-10 was not downloaded: {error}. Here is a STAND-IN for it, drawn "
             "shapes and no photographs, until Python (in a notebook: its kernel) is "
@@ -168,7 +168,16 @@ def _read(path: Path, split: str) -> tuple[np.ndarray, list[int], str]:
         if official is not None:
             return *_from_batches(official, split), "CIFAR-10"
         return _from_images(path, split)
-    except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as e:
+    except DataError:
+        raise
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,  # an encrypted zip, or one packed in a way unknown to Python
+        zlib.error,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+    ) as e:
         raise DataError(
             f"{IMAGES_VARIABLE} names {path}, which cannot be read as a folder, a zip "
             f"file or CIFAR-10's own archive ({e}). Correct the variable, or unset it."

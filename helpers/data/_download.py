@@ -62,9 +62,10 @@ def download(url: str, md5: str, path: Path, time_limit: float) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.parent / ".download.lock"):
+            waited = time.monotonic() > started + 1
             if is_whole(path, md5):
                 return  # by another process that downloaded it meanwhile
-            if time.monotonic() > started + 1:
+            if waited:
                 # Processes that start together shall come to the same end.
                 raise DownloadError("another process tried, and gave up")
             if not is_whole(part, md5):
@@ -128,7 +129,7 @@ def _append(url: str, part: Path, have: int, deadline: float) -> None:
                 file=sys.stdout,
             ) as bar,
         ):
-            while chunk := response.read1(CHUNK):
+            while chunk := _piece(response):
                 out.write(chunk)
                 have += len(chunk)
                 bar.update(len(chunk))
@@ -140,6 +141,14 @@ def _append(url: str, part: Path, have: int, deadline: float) -> None:
                     )
     if total is not None and have < total:
         raise ConnectionError("the connection ended early")
+
+
+def _piece(response: http.client.HTTPResponse) -> bytes:
+    """Read on; what goes wrong here is the network's, and not the disk's."""
+    try:
+        return response.read1(CHUNK)
+    except OSError as error:
+        raise ConnectionError(error.strerror or str(error)) from error
 
 
 def _size(path: Path) -> int:

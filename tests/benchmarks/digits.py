@@ -282,6 +282,7 @@ class Stopwatch:
         self.seconds = self.cpu_seconds = 0.0
 
     def __enter__(self) -> "Stopwatch":
+        synchronize(self.device)  # what is still being computed is not of this time
         self.start, self.cpu_start = time.perf_counter(), cpu_time()
         return self
 

@@ -109,7 +109,7 @@ class QuickNet(nn.Module):
 def whitening(images: Tensor) -> Tensor:
     """Return 24 filters, 2x2, whose outputs are uncorrelated, each twice: + and -."""
     patches = F.unfold(images.float(), kernel_size=2).transpose(1, 2).reshape(-1, 12)
-    values, vectors = torch.linalg.eigh(torch.cov(patches.T))
+    values, vectors = torch.linalg.eigh(torch.cov(patches.T).cpu())
     filters = (vectors / (values + 5e-4).sqrt()).T.flip(0).reshape(12, 3, 2, 2)
     return torch.cat([filters, -filters])
 

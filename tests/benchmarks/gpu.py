@@ -34,7 +34,7 @@ from run import read_options
 from torch import Tensor, nn
 from torch.optim import SGD
 from torch.utils.data import DataLoader, Subset
-from writing import Part, in_fresh_process, measure_part
+from writing import Missing, Part, in_fresh_process, measure_part
 
 from helpers import data
 from helpers.device import synchronize, time_calls
@@ -82,7 +82,7 @@ SMALL = Sizes(
 def a_gpu(device: torch.device, limit: int | None) -> dict[str, Any]:
     """Refuse to record a processor's figures as a GPU's."""
     if device.type == "cpu" and not limit:
-        raise LookupError("for there is no GPU here")
+        raise Missing("for there is no GPU here")
     return {}
 
 
@@ -109,17 +109,17 @@ def dtype_of(form: str, device: torch.device) -> torch.dtype:
 
     Raises
     ------
-    LookupError
+    Missing
         If the device cannot compute in this format.
     """
     allow_tf32(form == "tf32")
     cuda = device.type == "cuda"
     if form == "tf32":
         if not cuda or torch.cuda.get_device_capability(device) < (8, 0):
-            raise LookupError("for this device has no TF32")
+            raise Missing("for this device has no TF32")
         return torch.float32
     if form == "bfloat16" and cuda and not torch.cuda.is_bf16_supported(False):
-        raise LookupError("for this GPU has no bfloat16")
+        raise Missing("for this GPU has no bfloat16")
     dtype: torch.dtype = getattr(torch, form)
     return dtype
 
@@ -234,7 +234,7 @@ def without_item(
 def as_graph(step: Step, device: torch.device) -> Step:
     """Return a function that gives all orders of a step at once."""
     if device.type != "cuda":
-        raise LookupError("for CUDA graphs need a GPU of NVIDIA's or AMD's")
+        raise Missing("for CUDA graphs need a GPU of NVIDIA's or AMD's")
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):  # what happens once must not be recorded
@@ -252,7 +252,7 @@ def measure_copy(
 ) -> dict[str, Any]:
     """Time copying a batch to the GPU, computing on it, and one after the other."""
     if about["pinned"] and device.type != "cuda":
-        raise LookupError("for pinned memory is CUDA's")
+        raise Missing("for pinned memory is CUDA's")
     repeats = about["calls"]
     allow_tf32(False)
     batch = torch.randn(about["photographs"], 3, 32, 32)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import Subset, TensorDataset
-from writing import Part, stamp
+from writing import Missing, Part, stamp
 
 from helpers import data
 from helpers.device import synchronize, time_calls
@@ -127,7 +127,7 @@ def parts(limit: int | None) -> tuple[Subset, Subset, Subset]:
     """Return training, validation and test photographs, as bytes."""
     train, test = data.cifar10("train"), data.cifar10("test")
     if train.is_stand_in and not limit:
-        raise LookupError("for there are no photographs here")
+        raise Missing("for there are no photographs here")
     known, held_out = data.split_train_validation(train, len(train) // 10)
     if limit:
         known, held_out = Subset(known, range(limit)), Subset(held_out, range(limit))
@@ -159,7 +159,7 @@ def measure(
     plan, speeds = fast_photographs.choose_plan(device)
     short = plan.dtype != torch.float32
     if short != (name == "best-bfloat16"):
-        raise LookupError(f"for bfloat16 is {'fast' if short else 'slow'} here")
+        raise Missing(f"for bfloat16 is {'fast' if short else 'slow'} here")
     return measure_best(plan, seed, device, limit) | {"images_per_second": speeds}
 
 
@@ -346,12 +346,12 @@ def make_step(
 
     Raises
     ------
-    LookupError
+    Missing
         If gradients in this format cannot be scaled here.
     """
     device_type = images.device.type
     if (dtype, device_type) == (torch.float16, "mps") and torch.__version__ < (2, 8):
-        raise LookupError("for a Mac's GPU scales gradients from PyTorch 2.8 on")
+        raise Missing("for a Mac's GPU scales gradients from PyTorch 2.8 on")
     optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
     # Gradients that are too small for float16 are computed from a larger loss.
     scaler = torch.amp.GradScaler(device_type, enabled=dtype == torch.float16)

@@ -202,17 +202,24 @@ def run(
         after the last one, or after each where the tutorial reports it;
         ``loss_log``, mean loss of every ``log_every`` batches; ``per_class``,
         test accuracy of the ten classes, and ``per_class_first_ten``, the same
-        from the first ten of each test batch only, as tutorial 000 has it.
+        from the first ten of each test batch only, as tutorial 000 has it; and
+        when and where the last epoch was trained.
     """
     recipe = RECIPES[name]
     train, test = tensors
     model, optimizer = build(recipe, seed, device)
     generator = torch.Generator().manual_seed(seed)
-    state = checkpoint.TrainingState(model, optimizer, generator)
+    settings = {"recipe": asdict(recipe), "stamp": stamp(device)}
+    state = checkpoint.TrainingState(model, optimizer, generator, settings=settings)
     loader = data.batches(train, recipe.batch_size, recipe.shuffle, generator)
     test_loader = data.batches(test, 1_000)
     if checkpoint.latest(folder):
         checkpoint.load(folder, state, fallback=True)
+        if state.settings.get("recipe") != settings["recipe"]:
+            raise SystemExit(
+                f"{folder} holds a run of another recipe: delete it, or name another "
+                "folder with --runs"
+            )
     loss_fn = nn.CrossEntropyLoss()
     # Going through all training data once more takes a quarter of an epoch's time.
     claims_each_epoch = "accuracy_on_the_training_set" in recipe.claim
@@ -238,6 +245,7 @@ def run(
                 model, seen_again, loss_fn, device
             )
         state.history["epochs"].append(row)
+        state.settings["stamp"] = stamp(device)
         checkpoint.save(state, folder, keep=1)
     per_class, first_ten = class_accuracies(model, test, recipe, device)
     losses = [step["loss"] for step in state.history["steps"]]
@@ -247,6 +255,7 @@ def run(
         "loss_log": means_of_runs(losses, len(loader), recipe.log_every),
         "per_class": per_class,
         "per_class_first_ten": first_ten,
+        **state.settings["stamp"],
     }
 
 
@@ -279,17 +288,16 @@ def class_accuracies(
     return rates(in_batch >= 0), rates(in_batch < 10)
 
 
-def write_record(
-    name: str, record: dict[str, Any], source: str, device: torch.device, folder: Path
-) -> Path:
-    """Put one run's record, stamped, into the tutorial's file beside other seeds'."""
+def write_record(name: str, record: dict[str, Any], source: str, folder: Path) -> Path:
+    """Put one run's record into the tutorial's file, beside those of other seeds."""
     path = folder / f"tutorial-{name}.json"
-    runs = json.loads(path.read_text())["runs"] if path.exists() else []
+    recipe = json.loads(json.dumps(asdict(RECIPES[name])))  # as a file has it
+    old = json.loads(path.read_text()) if path.exists() else {}
+    runs = old["runs"] if old.get("recipe") == recipe else []
     runs = [run for run in runs if run["seed"] != record["seed"]]
-    record = record | stamp(device)
     content = {
         "tutorial": name,
-        "recipe": asdict(RECIPES[name]),
+        "recipe": recipe,
         "parameters": models.count_parameters(models.MODELS[RECIPES[name].model]()),
         "data": source,
         "chosen": "nothing: the seeds from 0 upward, with all their epochs",
@@ -325,7 +333,7 @@ def main(arguments: list[str] | None = None) -> int:
             except KeyboardInterrupt:
                 print(f"\nStopped. The same command goes on after {folder}.")
                 return 130
-            path = write_record(name, record, source, device, options.out)
+            path = write_record(name, record, source, options.out)
             final = record["epochs"][-1]["test_accuracy"]
             print(f"{name} seed {seed}: {final:.2%} of the test set; in {path}")
     return 0

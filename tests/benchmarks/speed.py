@@ -13,7 +13,7 @@ import torch
 from digits import FAST, STEPS, build, run, with_transform
 from torch import nn, optim
 from torch.utils.data import DataLoader, Dataset, Subset
-from writing import Part, in_fresh_process
+from writing import Missing, Part, in_fresh_process
 
 from helpers import data
 from helpers.device import synchronize, time_calls
@@ -124,8 +124,10 @@ def _step_seconds(
 
 def peak_memory() -> float:
     """Return the most memory that this process has held so far, in MB."""
-    import resource  # not on Windows
-
+    try:
+        import resource
+    except ImportError:
+        raise Missing("for Windows does not tell a process's memory") from None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
 

@@ -26,12 +26,16 @@ from helpers.files import print_anything, replacing
 Measure = Callable[[str, int, torch.device, int | None], dict[str, Any]]
 
 
+class Missing(Exception):
+    """Something that a measurement needs is not here; the message ends a sentence."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Some figures that are measured the same way and kept in one file.
 
     ``facts`` tells what the file says of all runs. It and ``measure`` raise
-    `LookupError` if something that they need is missing here.
+    `Missing` if something that they need is not here.
     """
 
     measure: Measure
@@ -119,7 +123,7 @@ def measure_part(name: str, part: Part, options: argparse.Namespace) -> None:
     if options.again or not content:
         try:
             content = {"part": name, **part.facts(device, options.limit), "runs": {}}
-        except LookupError as missing:
+        except Missing as missing:
             print(f"{name}: left out, {missing}", flush=True)
             return
     wanted = {
@@ -136,7 +140,7 @@ def measure_part(name: str, part: Part, options: argparse.Namespace) -> None:
                 continue
             try:
                 record = part.measure(key, seed, device, options.limit)
-            except LookupError as missing:
+            except Missing as missing:
                 print(f"{name} {key}: left out, {missing}", flush=True)
                 wanted[key] = 0
                 continue
