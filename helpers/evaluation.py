@@ -17,7 +17,8 @@ def evaluate(
 ) -> tuple[float, float]:
     """Return the mean loss and the accuracy over everything in `loader`.
 
-    The model is measured in evaluation mode and left in the mode it was in.
+    The model is measured in evaluation mode and left in the mode it was in,
+    all its parts alike.
 
     Parameters
     ----------

@@ -96,6 +96,7 @@ WRONG = {
         ({"ReLU": SLOPES["ReLU"]}, "lacks 'sigmoid', 'tanh'"),
         (SLOPES | {"ReLU": NUMBERS * torch.nan}, "The slope of ReLU"),
         (dict.fromkeys(SLOPES, SLOPES["tanh"]), "one and the same tensor"),
+        ({k: SLOPES["tanh"].detach() for k in SLOPES}, "one and the same tensor"),
         (
             SLOPES | {"sigmoid": torch.sigmoid(NUMBERS).diff() / 0.04},
             "should have the shape (201,), but has (200,)",

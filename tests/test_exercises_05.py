@@ -178,6 +178,10 @@ WRONG = {
         ),
         (changed(one_pass, {", momentum=0.9": ""}), "momentum is missing"),
         (changed(one_pass, {"0.01": "0.1"}), "not those of SGD with the rate 0.01"),
+        (
+            changed(one_pass, {"0.9)": "0.9)\n    optimizer.zero_grad = lambda: None"}),
+            "never forgotten",
+        ),
         (changed(one_pass, {"shuffle=True": "drop_last=True"}), "never seen"),
         (lambda n, d, size: one_pass(n, d, 64), "trains on 64 at once"),
         (lambda *a: one_pass(*a) and 110, "returns 110"),
@@ -220,6 +224,7 @@ WRONG = {
     "05.4": [
         (changed(Adam, {"w -= ": "w += "}), "uphill"),
         (changed(Adam, {"self.t += 1": "self.t = 10**6"}), "begin at zero"),
+        (changed(Adam, {" + 1e-8": ""}), "only the 1e-8"),
         (Once, "can be read only once"),
         (changed(Adam, {"list(parameters)": "parameters"}), "can be read only once"),
         (changed(Adam, {"w -= ": "w = w - "}), "makes a new tensor"),

@@ -76,8 +76,19 @@ def moved_in_a_loop(images, most):
     moved = []
     for image in images:
         right, down = torch.randint(-most, most + 1, (2,)).tolist()
-        moved.append(image.roll((down, right), (1, 2)))
+        # Padding by less than 0 cuts.
+        moved.append(F.pad(image, (right, -right, down, -down)))
     return torch.stack(moved)
+
+
+def moved_around(images, most):
+    shifts = [torch.randint(-most, most + 1, (2,)).tolist() for _ in images]
+    return torch.stack([i.roll(s, (1, 2)) for i, s in zip(images, shifts, strict=True)])
+
+
+def moved_in_place(images, most):
+    images[:] = moved_in_a_loop(images, most)
+    return images
 
 
 def moved_by_indexing(images, most, same_both_ways=False):
@@ -91,11 +102,13 @@ def moved_by_indexing(images, most, same_both_ways=False):
 
 
 def moved_together(images, most):
-    return images.roll(most, 3)
+    return F.pad(images, (most, -most))
 
 
 def moved_one_way(images, most):
-    return torch.stack([i.roll(random.randint(0, most), 2) for i in images])
+    return torch.cat([moved_together(i, random.randint(0, most)) for i in images])[
+        :, None
+    ]
 
 
 def turned(images, most):
@@ -131,7 +144,7 @@ WRONG = {
         (lambda gray: int(read(gray) or 0), 'should return a text such as "2026"'),
     ],
     "07.2": [
-        (lambda ink: torch.zeros(20, 20), "it is still stretched"),
+        (lambda ink: torch.zeros(20, 20), "still stretched? Or padded?"),
         (lambda ink: scale(ink).T, "height and width are swapped"),
         (lambda ink: scale(ink, min), "the *shorter* side is 20"),
         (lambda ink: scale(ink, lambda s: 1.2 * max(s)), "the shape should be"),
@@ -141,6 +154,8 @@ WRONG = {
         (moved_together, "all digits are moved by the same"),
         (moved_one_way, "the shifts right or left are [0, 1"),
         (turned, "is more than moved"),
+        (moved_around, "on the other side"),
+        (moved_in_place, "changes a tensor that it is given"),
         (lambda i, most: moved_in_a_loop(i, most + 2), "a digit is moved by"),
         (lambda i, most: moved_by_indexing(i, most, True), "as far down as"),
         (lambda i, most: i, "moved by the same (0, 0)"),

@@ -217,6 +217,10 @@ WRONG = {
             ),
             "fetches from `dataset` again",
         ),
+        (
+            changed(Batches, {"t[chosen]": "torch.stack([t[i] for i in chosen])"}),
+            "one by one",
+        ),
         (batches_of_a_loader, "A `DataLoader` is at work"),
         (
             changed(

@@ -65,6 +65,7 @@ RIGHT = {
     "11.4": [
         lambda before, after: min(after) > max(before),
         lambda before, after: all(a > b for a in after for b in before),
+        lambda before, after: torch.tensor(after).min() > torch.tensor(before).max(),
     ],
 }
 WRONG = {
@@ -81,6 +82,7 @@ WRONG = {
         (lambda n, b, p, e: n // (b * p) * e, "The last batch of an epoch"),
         (lambda n, b, p, e: math.ceil(n / b) * e, "every process takes a batch"),
         (lambda n, b, p, e: math.ceil(n / (b * p)), "the steps of one epoch"),
+        (lambda n, b, p, e: math.ceil(n // p / b) * e, "Each share is rounded up"),
         (lambda n, b, p, e: "64", "should be a number"),
     ],
     "11.3": [
@@ -93,6 +95,7 @@ WRONG = {
         (lambda b, a: sum(a) > sum(b), "some runs with the change are worse"),
         (lambda b, a: max(a) > max(b), "some runs with the change are worse"),
         (lambda b, a: False, "it should say True"),
+        (lambda b, a: min(a) >= max(b), "only as good"),
         (lambda b, a: min(a) - max(b), "should return True or False"),
     ],
 }

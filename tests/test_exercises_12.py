@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from book_files import ROOT, read_cells
-from exercise_cases import Later, of_chapter
+from exercise_cases import Later, changed, of_chapter
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn
@@ -58,9 +58,9 @@ def complaints(model, images, labels, optimizer):
     with torch.no_grad():
         mode = model.training
         model.eval()
-        changed = images.clone()
-        changed[0] = 0
-        logits, others = model(images), model(changed)[1:]
+        darker = images.clone()
+        darker[0] = 0
+        logits, others = model(images), model(darker)[1:]
         model.train(mode)
         if logits.shape != (len(images), 10):
             return [*found, "logits are not (batch, 10)"]
@@ -180,7 +180,9 @@ WRONG = {
     "12.4": [
         (without("mixed"), "nothing wrong with mixed images"),
         (without("optimizer"), "nothing wrong with the optimizer of another"),
-        (without("normalized", "ln 10"), "nothing wrong with images from 0 to 255"),
+        (without("normalized"), "nothing wrong with images from 0 to 255"),
+        (changed(complaints, {".clone()": ""}), "changes a tensor that it is given"),
+        (changed(complaints, {"train(mode)": "train()"}), "left in training mode"),
         (with_dropout_on, "It complains of a sound network with dropout"),
         (complaints_in_evaluation_mode, "it leaves the network in evaluation mode"),
         (lambda *setup: ["all bad"], "It complains of a sound set-up: all bad"),

@@ -28,6 +28,11 @@ def divide_with_the_result(a, b):
     return Tensor(quotient, [b, a], lambda s: [-s * quotient / b.values, s / b.values])
 
 
+def divide_in_one_array(a, b):
+    x, y = a.values, b.values
+    return Tensor(x / y, (a, b), lambda s: np.array([s / y, -s * x / y**2]))
+
+
 def dividing(by_a, by_b, values=lambda a, b: a / b):
     """Return a division with slopes of its own."""
 
@@ -172,8 +177,8 @@ class Sees:
 
 
 RIGHT = {
-    "14.1": [divide, divide_with_the_result],
-    "14.2": [softmax, softmax_of_operations],
+    "14.1": [divide, divide_with_the_result, divide_in_one_array],
+    "14.2": [softmax, softmax_of_operations, changed(softmax, {"axis=-1": "axis=1"})],
     "14.3": [Norm, NormBySums],
     "14.4": [slope, slope_by_a_list, partial(slope_by_a_list, arrived=1), Sees(slope)],
 }

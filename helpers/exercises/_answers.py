@@ -206,7 +206,13 @@ def as_function(value: object, name: str) -> Callable[..., Any]:
     return value
 
 
-def attempted(function: object, call: str, *arguments: object, tried: str = "") -> Any:
+def attempted(
+    function: object,
+    call: str,
+    *arguments: object,
+    tried: str = "",
+    keeps: bool = False,
+) -> Any:
     """Call a function of the reader's; an error it raises is an answer too.
 
     Parameters
@@ -219,25 +225,31 @@ def attempted(function: object, call: str, *arguments: object, tried: str = "") 
         Tensors are copied, so that the judge's own stay as they are.
     tried : str
         What the arguments were.
+    keeps : bool
+        Whether the function must leave the tensors as they are.
 
     Raises
     ------
     Empty
         If the function has no body yet.
     Wrong
-        If it cannot be called or raises an error.
+        If it cannot be called, raises an error, or changes what it should keep.
     """
     if is_empty(function):
         raise Empty
     answer = as_function(function, call.partition("(")[0])
-    copies = [a.clone() if isinstance(a, Tensor) else a for a in arguments]
+    copies: list[Any] = [a.clone() if isinstance(a, Tensor) else a for a in arguments]
     try:
-        return answer(*copies)
+        found = answer(*copies)
     except (Wrong, Empty):
         raise
     except (Exception, SystemExit) as error:
         what = f" It was tried with {tried}." if tried else ""
         raise Wrong(f"`{call}` raises `{told(error)}`.{what}") from error
+    pairs = zip(arguments, copies, strict=True)
+    if keeps and any(isinstance(a, Tensor) and not torch.equal(a, b) for a, b in pairs):
+        raise Wrong(f"`{call}` changes a tensor that it is given. Change a `clone()`.")
+    return found
 
 
 def returned(value: object, call: str) -> object:

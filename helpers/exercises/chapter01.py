@@ -129,7 +129,7 @@ def contact_sheet(attempt: object) -> str:
         "Inside the function, print the shapes of `w * column + b`, of `price`, and "
         "of their difference.",
         "(40, 1) minus (40,) is (40, 40): each prediction against each price.",
-        "Make the two shapes equal before you subtract: `price.view(40, 1)`, or "
+        "Make the two shapes equal before you subtract: `price.view(-1, 1)`, or "
         "the column flat.",
     ],
 )

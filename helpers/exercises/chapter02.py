@@ -112,7 +112,8 @@ def slopes_of_activations(attempt: object) -> str:
     slopes = {}
     for name, answer in answers.items():
         slopes[name] = as_tensor(answer, f'my_slopes["{name}"]', (201,)).double()
-    if len({id(answer) for answer in answers.values()}) == 1:
+    first, *others = slopes.values()  # of one memory, whatever each is a view of
+    if all(torch.equal(first, other) for other in others):
         raise Wrong(
             "All three are one and the same tensor, which changed each time: "
             "`numbers.grad`. Keep a copy of it: `numbers.grad.clone()`."
@@ -200,8 +201,9 @@ def _about_output(
 
 
 # A weight of a kernel that was found may be off by this much. After 300 steps of
-# length 1 none is off by more, and after 200 one always is, whatever is drawn.
-NEAR = 0.095
+# length 0.9 none is off by more, and after 200 of length 1 one always is, whatever
+# is drawn.
+NEAR = 0.115
 
 
 def _secret_kernel(images: Tensor) -> Tensor:

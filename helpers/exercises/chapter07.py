@@ -120,7 +120,10 @@ def _judge_size(found: tuple[int, ...], expected: tuple[int, ...], tried: str) -
             return
         raise Wrong(f"For {tried}, the longer side should be 20, but is {max(found)}.")
     if found == (20, 20):
-        raise Wrong(f"{tried.capitalize()} becomes (20, 20): it is still stretched.")
+        raise Wrong(
+            f"{tried.capitalize()} becomes (20, 20), and should become {expected}. Is "
+            "it still stretched? Or padded? Only scale it."
+        )
     if found == expected[::-1]:
         raise Wrong(
             f"For {tried}, the shape is {found}: height and width are swapped. Pillow "
@@ -154,16 +157,17 @@ def moved_at_random(attempt: object) -> str:
     call = "my_moved(images, most)"
     seen: set[tuple[int, int]] = set()
     for most in (3, 2):
-        images = torch.zeros(200, 1, 28, 28)
-        images[:, :, 10:18, 9:19] = torch.rand(200, 1, 8, 10) + 0.1
+        images = torch.rand(200, 1, 28, 28) + 0.1  # ink up to the border
         tried = f"200 digits and most = {most}"
-        moved = attempted(attempt, call, images, most, tried=tried)
+        moved = attempted(attempt, call, images, most, tried=tried, keeps=True)
         moved = as_tensor(returned(moved, call), call, (200, 1, 28, 28)).float()
         shifts = [_shift(a[0], b[0]) for a, b in zip(images, moved, strict=True)]
         if None in shifts:
             raise Wrong(
                 f"For {tried}: digit {shifts.index(None)} is more than moved. Each "
-                "pixel should be where it was, or up to a few pixels beside it."
+                "pixel should be where it was, or up to a few pixels beside it, and "
+                "what it leaves behind black. (`roll` puts there what left the "
+                "picture on the other side.)"
             )
         known = [shift for shift in shifts if shift is not None]
         farthest = max(max(abs(right), abs(down)) for right, down in known)
@@ -184,7 +188,7 @@ def moved_at_random(attempt: object) -> str:
         if all(right == down for right, down in known):
             raise Wrong("Every digit moves as far down as to the right: draw both.")
         seen |= set(known)
-    return f"{len(seen)} different shifts, and every pixel was kept."
+    return f"{len(seen)} different shifts, and all that stays inside is kept."
 
 
 def _shift(image: Tensor, moved: Tensor) -> tuple[int, int] | None:
@@ -192,10 +196,10 @@ def _shift(image: Tensor, moved: Tensor) -> tuple[int, int] | None:
     places = moved.nonzero()
     if not len(places):
         return None
-    down, right = (places.amin(dim=0) - image.nonzero().amin(dim=0)).tolist()
-    if not torch.allclose(image.roll((down, right), (0, 1)), moved, atol=1e-5):
-        return None
-    return right, down
+    # All of the image is ink: whatever side is black now is the one it left.
+    down, right = (places.amin(dim=0) + places.amax(dim=0) - 27).tolist()
+    expected = F.pad(image, (right, -right, down, -down))  # less than 0 cuts
+    return (right, down) if torch.allclose(expected, moved, atol=1e-5) else None
 
 
 # Exercise 4 ---------------------------------------------------------------------

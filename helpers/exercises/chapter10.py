@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice
 from typing import NoReturn
@@ -11,6 +11,7 @@ from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader, TensorDataset
 
 from helpers.device import choose_device
@@ -167,13 +168,34 @@ def _moves(attempt: object, dataset: TensorDataset, size: int) -> bool:
 def _epoch(loader: object, n: int, size: int, device: torch.device) -> Tensor:
     """Return the labels of one epoch, after a look at each batch."""
     read = "for images, labels in loader"
-    with patch.object(DataLoader, "__iter__", _refuse):
+    with patch.object(DataLoader, "__iter__", _refuse), _CountCuts() as cuts:
         batches = attempted(lambda: list(islice(iter(loader), 10 * n)), read)  # type: ignore[call-overload]
+    if cuts.count > 6 * len(batches) > 0:
+        raise Wrong(
+            "It takes digits out one by one. Cut each batch out of the tensors in one "
+            "indexing."
+        )
     labels = [_judge_batch(batch, size, device) for batch in batches]
     small = [len(some) for some in labels[:-1] if len(some) != size]
     if small:
         raise Wrong(f"A batch that is not the last has {small[0]} digits, not {size}.")
     return torch.cat(labels) if labels else torch.zeros(0)
+
+
+class _CountCuts(TorchFunctionMode):
+    """Counts how often something is taken out of a tensor by brackets."""
+
+    count = 0
+
+    def __torch_function__(
+        self,
+        function: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        self.count += getattr(function, "__name__", "") == "__getitem__"
+        return function(*args, **(kwargs or {}))
 
 
 def _refuse(loader: object) -> NoReturn:

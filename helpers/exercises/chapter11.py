@@ -108,7 +108,7 @@ def _judge_shares(shares: list[list[int]], n: int, k: int) -> None:
 def steps_of_a_run(attempt: object) -> str:
     """Try a function that counts the steps of a run in several processes."""
     call = "my_steps(num_examples, batch_size, num_processes, num_epochs)"
-    cases = [(2_048, 32, 2, 2)]
+    cases = [(2_048, 32, 2, 2), (2_049, 32, 2, 2)]
     for _ in range(6):
         size, processes = random.randint(2, 60), random.randint(2, 6)
         # Neither a multiple of what a step takes, nor one example short of it.
@@ -132,7 +132,8 @@ def steps_of_a_run(attempt: object) -> str:
             )
         raise Wrong(
             f"For {tried} there are {epochs * a_epoch} steps, and not {found:g}. The "
-            "last batch of an epoch may be smaller, and is a step."
+            "last batch of an epoch may be smaller, and is a step. Each share is "
+            "rounded up, too."
         )
     return "Twice the processes, half the steps."
 
@@ -201,12 +202,7 @@ def sure_gain(attempt: object) -> str:
             "[" + ", ".join(f"{v:.4f}" for v in runs) + "]" for runs in (before, after)
         )
         found = attempted(attempt, call, list(before), list(after), tried=shown)
-        found = returned(found, call)
-        if not isinstance(found, bool | np.bool_):
-            raise Wrong(
-                f"`{call}` should return True or False, but is {describe(found)}."
-            )
-        if bool(found) == truth:
+        if _truth(returned(found, call), call) == truth:
             continue
         if found and better_mean:
             raise Wrong(
@@ -214,4 +210,20 @@ def sure_gain(attempt: object) -> str:
                 "change are worse than some without: that may be luck."
             )
         raise Wrong(f"For {shown} it should say {truth}.")
+    shown = "[0.968, 0.971] and [0.971, 0.975]"
+    found = attempted(attempt, call, [0.968, 0.971], [0.971, 0.975], tried=shown)
+    if _truth(found, call):
+        raise Wrong(
+            f"For {shown} it says True. But a run with the change is only as good as "
+            "one without it, and not better."
+        )
     return "It calls a gain only what no seed contradicts."
+
+
+def _truth(found: object, call: str) -> bool:
+    """Return what is True or False, also of NumPy's or PyTorch's making."""
+    if isinstance(found, torch.Tensor) and found.dtype == torch.bool and not found.ndim:
+        return bool(found)
+    if not isinstance(found, bool | np.bool_):
+        raise Wrong(f"`{call}` should return True or False, but is {describe(found)}.")
+    return bool(found)

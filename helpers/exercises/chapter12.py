@@ -256,14 +256,15 @@ def inspector(attempt: object) -> str:
     with_dropout = _WithDropout()
     while not _is_ordinary(with_dropout, images, labels):
         with_dropout = _WithDropout()
-    loud = copy.deepcopy(sound)
+    loud, quiet = copy.deepcopy(sound), copy.deepcopy(sound)
     with torch.no_grad():
         loud[-1].get_parameter("weight").mul_(60)
+        quiet[1].get_parameter("weight").div_(255)  # so that the loss is near ln 10
     cases = [
         ("a sound set-up", True, sound, images, labels, sound),
         ("a sound network with dropout", True, with_dropout, images, labels, None),
         ("a sound set-up, 32 digits", True, sound, images[:32], labels[:32], sound),
-        ("images from 0 to 255", False, sound, 255 * pixels, labels, sound),
+        ("images from 0 to 255", False, quiet, 255 * pixels, labels, None),
         ("labels of shape (64, 1)", False, sound, images, labels[:, None], sound),
         ("labels that are floats", False, sound, images, labels.float(), sound),
         ("logits of shape (64, 1)", False, _small(outputs=1), images, labels, None),
@@ -283,6 +284,13 @@ def inspector(attempt: object) -> str:
             "mode, and training would go on without dropout: exhibit 26. Put the mode "
             "back as you found it."
         )
+    sound.eval()
+    attempt(sound, images, labels, torch.optim.SGD(sound.parameters(), lr=0.01))  # type: ignore[operator]
+    if any(module.training for module in sound.modules()):
+        raise Wrong(
+            "It is right about each set-up, but a network that was in evaluation mode "
+            "is left in training mode. Put the mode back as you found it."
+        )
     return f"{len(cases)} set-ups, and a true word on each."
 
 
@@ -300,9 +308,8 @@ def _inspected(
     optimizer = torch.optim.SGD(owner.parameters(), lr=0.01)
     call = "my_complaints(model, images, labels, optimizer)"
     tried = name
-    found = attempted(
-        attempt, call, model.train(), images, labels, optimizer, tried=tried
-    )
+    setup = model.train(), images, labels, optimizer
+    found = attempted(attempt, call, *setup, tried=tried, keeps=True)
     found = returned(found, call)
     if not isinstance(found, list | tuple | set):
         raise Wrong(f"`{call}` should return a list, but returns {describe(found)}.")

@@ -127,7 +127,7 @@ def learned_by_heart(attempt: object) -> str:
         tried = "a made-up record of 3 runs of 5 epochs"
         found = attempted(attempt, call, copy.deepcopy(record), tried=tried)
         _judge_ratio(number(returned(found, call), call), record)
-    return "So many mistakes on new images for each one on images that it has seen."
+    return "So many times as large is the share of mistakes on new images."
 
 
 def _wrong(record: dict[str, Any], kind: str, epoch: int = -1) -> list[float]:

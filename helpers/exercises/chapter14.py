@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -98,7 +99,7 @@ def _judge_division(attempt: Any, own: Any, a: Tensor, b: Tensor) -> None:
         )
     slope = _random(*values.shape)
     parts = attempted(result.grad_fn, "grad_fn(slope)", slope.numpy())
-    if not isinstance(parts, tuple | list) or len(parts) != 2:
+    if not isinstance(parts, tuple | list | np.ndarray) or len(parts) != 2:
         raise Wrong(
             f"`grad_fn(slope)` returns {describe(parts)}. It should return two slopes, "
             "one for each parent."
@@ -183,7 +184,7 @@ def mended_softmax(attempt: Any) -> str:
     """Compare the mended operation's slopes with PyTorch's."""
     call = "my_mended(x)"
     own = _class_of(attempt, "my_mended")
-    for shape in ((3, 5), (2, 3, 4)):
+    for shape in ((3, 5), (4, 2)):
         x = _random(*shape)
         tried = f"a tensor of the shape {shape}"
         given = own(x.numpy())
