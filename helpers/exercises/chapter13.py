@@ -116,7 +116,7 @@ def _made_up_record() -> dict[str, Any]:
         'The last epoch of a run is `run["epochs"][-1]`. It has a `"test_accuracy"` '
         'and a `"training_set_accuracy"`.',
         "The share of wrong answers is 1 minus the accuracy.",
-        "Take the median over the runs above, and that below, and divide.",
+        "Take the median over the runs for each of the two shares, and divide.",
     ],
 )
 def learned_by_heart(attempt: object) -> str:
