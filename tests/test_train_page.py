@@ -108,9 +108,10 @@ LEARN = """async ({ settings, start, batches }) => {
     const model = new Network(settings, Math.random);
     Object.values(model.state).forEach(({ values }, i) => values.set(start[i]));
     const optimizer = new SGD(model.parameters());
-    const losses = batches.map((indices) => {
+    const losses = batches.map((indices, i) => {
         const { images, labels } = collate(digits, indices, settings);
-        return train_step(model, images, labels, cross_entropy, optimizer, settings);
+        const now = i < 20 ? { ...settings, momentum: 0 } : settings;
+        return train_step(model, images, labels, cross_entropy, optimizer, now);
     });
     const state = Object.values(model.state).map(({ values }) => [...values]);
     return { losses, state };
@@ -124,6 +125,8 @@ LEARN = """async ({ settings, start, batches }) => {
 def test_it_learns_as_pytorch_does(lab, digits, net, momentum, decay):
     """Loss and weights of 100 steps, from the same start on the same batches.
 
+    Momentum begins after 20 steps, as when a reader moves its slider.
+
     Where ReLU turns a number off that lies within rounding of zero, PyTorch itself
     gives other weights in float64 than in float32. Here both agree to 1e-5.
     """
@@ -134,11 +137,11 @@ def test_it_learns_as_pytorch_does(lab, digits, net, momentum, decay):
     batches = [torch.randperm(num_train)[:32] for _ in range(100)]
     settings = {"net": net, "hidden": 24, "lr": 0.05, "momentum": momentum}
     settings |= {"decay": decay, "wrong": 0, "pixels": "normalized"}
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=0.05, momentum=momentum, weight_decay=decay
-    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, weight_decay=decay)
     losses = []
-    for batch in batches:
+    for number, batch in enumerate(batches):
+        if number == 20:
+            optimizer.param_groups[0]["momentum"] = momentum
         pixels = (images[batch, None].float() / 15 - data.MNIST_MEAN) / data.MNIST_STD
         loss = F.cross_entropy(model(pixels), labels[batch])
         optimizer.zero_grad()
@@ -362,6 +365,23 @@ def test_a_link_sets_it_up(visit, address):
     for key, value in {"lr": "0.25", "hidden": "20", "batch": "32"}.items():
         assert page.locator(f"#{key} + output").inner_text() == value
     assert page.locator("#seed").input_value() == "3"
+
+
+@pytest.mark.parametrize("link", ["#wrong=30%", "#constructor=1&lr=0.5"])
+def test_a_link_that_means_nothing_stops_nothing(visit, address, link):
+    page = opened(visit(), address + "book/train.html" + link)
+    page.click("#step")
+    says(page, "After 32 digits")
+
+
+def test_a_link_to_a_section_of_experiments_leaves_the_run_alone(visit, address):
+    page = opened(visit(), address + "book/train.html#lr=0.5")
+    page.click("#step")
+    says(page, "After 32 digits")
+    page.evaluate("location.hash = '#things-to-try'")
+    page.wait_for_function("scrollY > 0")
+    assert page.locator("#lr + output").inner_text() == "0.5"
+    says(page, "After 32 digits")
 
 
 def test_an_experiment_is_set_up_by_its_link_and_its_button(visit, address):

@@ -5,13 +5,14 @@ const root = document.documentElement;
 const _ = (text, values) =>  // in the page's language; a {name} stands for a value
   (window.WORDS?.[text] ?? text).replace(/\{(\w+)\}/g, (place, name) => values[name]);
 const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
+const hasDark = CSS.supports("color", "light-dark(#000, #fff)");
 const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : systemIsDark.matches);
 
 // Light and dark. A choice that agrees with the system is forgotten again.
 const themeButton = document.querySelector("button.theme");
 
-function showTheme(theme = root.dataset.theme) {
-  const media = { dark: "all", light: "not all" }[theme];
+function showTheme() {
+  const media = { dark: "all", light: "not all" }[root.dataset.theme];
   for (const source of document.querySelectorAll("picture > source")) {
     const wanted = media ?? "(prefers-color-scheme: dark)";
     if (source.media !== wanted) source.media = wanted;  // it chooses anew when set
@@ -19,16 +20,25 @@ function showTheme(theme = root.dataset.theme) {
   themeButton.querySelector("span").textContent = isDark() ? _("Light") : _("Dark");
 }
 
-themeButton.hidden = false;
+themeButton.hidden = !hasDark;
+if (!hasDark) root.dataset.theme = "light";
 themeButton.addEventListener("click", () => {
   const chosen = isDark() ? "light" : "dark";
   root.dataset.theme = (chosen === "dark") === systemIsDark.matches ? "" : chosen;
-  try { localStorage.setItem("theme", root.dataset.theme); } catch { /* not kept */ }
+  try { localStorage.setItem("pytorch-by-hand-theme", root.dataset.theme); } catch { /* not kept */ }
   showTheme();
 });
-systemIsDark.addEventListener("change", () => showTheme());
-addEventListener("beforeprint", () => showTheme("light"));  // paper is
-addEventListener("afterprint", () => showTheme());
+systemIsDark.addEventListener("change", showTheme);
+let onScreen;  // paper is light
+addEventListener("beforeprint", () => {
+  onScreen = root.dataset.theme;
+  root.dataset.theme = "light";
+  showTheme();
+});
+addEventListener("afterprint", () => {
+  root.dataset.theme = onScreen;
+  showTheme();
+});
 showTheme();
 
 // A box that scrolls sideways can be reached with the keyboard; others are no stop.
@@ -67,13 +77,16 @@ document.querySelector("a.language")?.addEventListener("click", ({ currentTarget
   const read = [...document.querySelectorAll("main section[id]")].filter(
     (section) => section.getBoundingClientRect().top < innerHeight / 3,
   );
-  currentTarget.hash = scrollY > 0 ? read.at(-1)?.id ?? "" : location.hash;
+  const stays = scrollY === 0 || location.hash.includes("=");  // a run, with its settings
+  currentTarget.hash = stays ? location.hash : read.at(-1)?.id ?? "";
+  currentTarget.search = location.search;
 });
 
 // On a phone the table of contents closes when it has been used.
 const contents = document.getElementById("contents");
 contents.addEventListener("click", (event) => {
-  if (event.target.closest("a") && contents.matches(":popover-open")) contents.hidePopover();
+  if (!contents.hidePopover || !event.target.closest("a")) return;
+  if (contents.matches(":popover-open")) contents.hidePopover();
 });
 
 // In a long table of contents the open chapter is in view.
@@ -83,9 +96,15 @@ function showHere() {
 if (matchMedia("(min-width: 70rem)").matches) showHere();  // else it is closed
 contents.addEventListener("toggle", showHere);
 
+// What the address names, also where a lone % in it stands for nothing.
+function named() {
+  const name = location.hash.slice(1);
+  try { return decodeURIComponent(name); } catch { return name; }
+}
+
 // A link can lead into a fold, or to a section that has moved to another page.
 function arrive() {
-  const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const place = document.getElementById(named());
   const { moved } = document.body.dataset;
   if (!place && moved && location.hash) location.replace(moved + location.hash);
   const first = place?.querySelector(":scope > details.optional") ?? place;

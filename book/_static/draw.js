@@ -337,7 +337,7 @@ function penFor(strokes, share = 2.5 / 20) {
 
   // Drawing
 
-  let pointer = null; // the one that draws; a palm that follows does not
+  let pointer = null, stroke; // the one that draws; a palm that follows does not
 
   function place({ clientX, clientY }) {
     const box = drawing.getBoundingClientRect();
@@ -350,14 +350,14 @@ function penFor(strokes, share = 2.5 / 20) {
     pointer = event.pointerId;
     drawing.setPointerCapture(pointer);
     if (sample) choose(null);
-    strokes.push([place(event)]);
+    strokes.push(stroke = [place(event)]);
     change();
   });
   drawing.addEventListener("pointermove", (event) => {
     if (event.pointerId !== pointer) return;
     // Between two frames a pen may have been in several places.
     const events = event.getCoalescedEvents?.() ?? [];
-    strokes.at(-1).push(...(events.length ? events : [event]).map(place));
+    stroke.push(...(events.length ? events : [event]).map(place));
     change();
   });
   for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) {
@@ -435,7 +435,7 @@ function penFor(strokes, share = 2.5 / 20) {
     colors = keyColors(document.querySelector("#layers .key"));
     ink = getComputedStyle(drawing).color.match(/\d+/g).map(Number);
     showMaps("kernels", state["conv1.weight"]);
-    change();
+    show(); // at once, for a printer waits for no frame
   }
 
   onThemeChange(changeColors);

@@ -11,9 +11,13 @@ const normal = (text) => text.normalize("NFKC").toLowerCase().replace(/\s+/g, " 
 // Words are found by their beginning: "drops" finds "drop", "dropped", "dropping".
 function stem(word) {
   if (/\d/.test(word) || word.length < 4) return word;
-  const short = word.replace(/(?:ies|(?<=[sxz]|ch|sh)es|(?<!s)s|ing|ed)$/, "");
+  const short = word.replace(/(?:ies|ing|ed|([sxz]|ch|sh)es|([^s])s)$/, "$1$2");
   return short.length < 3 ? word : short;
 }
+
+// Where a word begins; Safari before 16.4 knows no lookbehind.
+let BEGINNING = "(?<![\\p{L}\\p{N}])";
+try { RegExp(BEGINNING, "u"); } catch { BEGINNING = "\\b"; }
 
 // The terms of a query, each as a pattern. Chinese is written without spaces, so
 // a run of it is found wherever it stands; one that stands nowhere, by its pairs.
@@ -25,7 +29,7 @@ function termsOf(query) {
   const chosen = words.filter((word) => !STOP_WORDS.has(word));
   return (chosen.length ? chosen : words).map((word) => {
     const letters = stem(word).replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-    return new RegExp(/\p{Script=Han}/u.test(word) ? letters : `(?<![\\p{L}\\p{N}])${letters}\\p{L}*`, "giu");
+    return new RegExp(/\p{Script=Han}/u.test(word) ? letters : `${BEGINNING}${letters}\\p{L}*`, "giu");
   });
 }
 

@@ -103,6 +103,7 @@ class SGD {
         velocity[i] = momentum * velocity[i] + grad[i] + decay * values[i];
         values[i] -= lr * velocity[i];
       }
+      if (!momentum) velocity.fill(0); // nothing is kept until there is momentum
     });
   }
 }
@@ -259,6 +260,7 @@ const START = {
 const decades = (from, to, digits) => Array.from({ length: to - from }, (_, power) =>
   digits.map((digit) => Number(`${digit}e${from + power}`))).flat();
 const CHOICES = { // what the controls go through
+  __proto__: null, // a link may name anything
   net: ["linear", "hidden", "convolution"],
   hidden: [8, 16, 24, 32, 48, 64, 96, 128],
   lr: [...decades(-4, 1, [1, 1.5, 2, 3, 5, 7]), 10],
@@ -292,7 +294,7 @@ function settingsFrom(link) {
 
   const settings = { ...START };
   let training, work, digits, samples; // work: what training does next, in pieces
-  let running = false;
+  let running = false, request; // request: the next frame
 
   const number = (value, digits) =>
     value.toLocaleString(root.lang, digits && { maximumSignificantDigits: digits });
@@ -332,8 +334,8 @@ function settingsFrom(link) {
 
   /** Set up what the address names: settings, or an experiment of this page. */
   function readAddress() {
-    const anchor = decodeURIComponent(location.hash.slice(1));
-    const experiment = anchor && find(anchor)?.querySelector("[data-state]");
+    const anchor = named();
+    const experiment = anchor && find(anchor)?.querySelector(":scope > .try [data-state]");
     if (experiment) {
       setUp(experiment.dataset.state);
       say(TEXT.set(experiment.dataset.title));
@@ -382,6 +384,7 @@ function settingsFrom(link) {
 
   function pause() {
     running = false;
+    cancelAnimationFrame(request);
     find("start").textContent = TEXT.start;
   }
 
@@ -390,11 +393,12 @@ function settingsFrom(link) {
     say(TEXT.loading);
     try {
       await load(lab.dataset.digits);
+      digits = await unpack(DIGITS);
     } catch {
       say(TEXT.failed);
       return false;
     }
-    digits = training.digits = await unpack(DIGITS);
+    training.digits = digits;
     samples = Array.from({ length: 10 }, (_, label) => digits.right.indexOf(label, digits.train));
     const { images } = collate(digits, samples, { pixels: "unit", wrong: 0 });
     lab.querySelectorAll("#ten canvas.image").forEach((canvas, i) =>
@@ -408,7 +412,7 @@ function settingsFrom(link) {
     const end = performance.now() + SLICE;
     while (performance.now() < end) work.next();
     if (Number.isNaN(training.loss)) stop();
-    else requestAnimationFrame(frame);
+    else request = requestAnimationFrame(frame);
     show();
   }
 
@@ -426,18 +430,20 @@ function settingsFrom(link) {
   const measure = () => { for (const _ of training.measure()); };
 
   /** Have a button do something, but not before the digits are there. */
-  let loading;
+  let loading = false;
   const onClick = (id, act) => find(id).addEventListener("click", async () => {
-    loading ??= fetchDigits();
-    if (await loading) act();
-    else loading = undefined; // the reader may try again
+    if (digits) return act();
+    if (loading) return;
+    loading = true;
+    if (await fetchDigits()) act();
+    loading = false; // after a failure the reader may try again
   });
   onClick("start", () => {
     if (running) return stop();
     running = true;
     find("start").textContent = TEXT.pause;
     say(TEXT.started);
-    requestAnimationFrame(frame);
+    request = requestAnimationFrame(frame);
   });
   onClick("step", () => {
     if (!training.history.length) measure();
@@ -577,7 +583,7 @@ function settingsFrom(link) {
       write(i + 1, x(examples) + 3, 18);
     });
     for (const set of ["training", "test"]) {
-      const points = history.map((point) => [x(point.examples), y(point[set][kind] || 1e-9)]);
+      const points = history.map((point) => [x(point.examples), y(Math.max(point[set][kind], 1e-9))]);
       line(points, color(`.key-${set}`), 2);
       const last = history.at(-1)?.[set][kind] ?? "";
       canvas.parentElement.querySelector(`.key-${set} b`).textContent =
