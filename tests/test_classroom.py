@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 import zipfile
 from pathlib import Path
@@ -186,6 +187,32 @@ def test_of_a_clumsy_hand_in_the_same_is_graded(book, handed_out, tmp_path):
             assert text in cell, one
 
 
+def test_whose_it_is_and_which_one_counts(book, handed_out, tmp_path):
+    done, untouched = filled(handed_out, RIGHT), handed_out
+    put(tmp_path / "Anna/01-tensors-Copy1.ipynb", done)
+    put(tmp_path / "Anna/01-tensors.ipynb", untouched, when=2e9)
+    put(tmp_path / "Anna/Screenshot_20251015_143022_Gallery.jpg", b"\xff\xd8")
+    (tmp_path / "Course-HW1").mkdir()
+    put(tmp_path / "Course-HW1/Li_77_assignsubmission_file_/a.ipynb", done)
+    put(tmp_path / "01-tensors (1).ipynb", done)
+    put(tmp_path / "01-tensors (2).ipynb", done)
+    odd = [SHAPES + "  # \ud83d", *RIGHT[1:]]  # half an emoji
+    put(
+        tmp_path / "odd.ipynb", filled(handed_out, odd, SETUP + "\nx = " + "+1" * 9_999)
+    )
+    handed = collect(tmp_path, read_chapters(book))
+    counted = [one for one in handed if not one.result]
+    assert {one.file.rpartition("/")[2] for one in counted} == {
+        "01-tensors-Copy1.ipynb",
+        "a.ipynb",
+        "01-tensors (1).ipynb",
+        "01-tensors (2).ipynb",
+        "odd.ipynb",
+    }
+    assert len({one.student for one in handed}) == 5
+    assert all(len(one.answers) == 4 for one in counted), counted
+
+
 TURNED = SHEET.replace("0, 2, 1, 3", "1, 2, 0, 3").replace("3, 4, 28", "4, 3, 28")
 PART = SHAPES.replace("7, 28", "4, 28")  # four of the five are right
 LOOP = "while True:\n    pass"
@@ -219,7 +246,7 @@ HAND_INS = {
     "replaced": (["not graded"] * 4, [REPLACED, TURNED, FIT, READER], "replaced.ipynb"),
     "stubborn": (
         ["wrong"] + ["not graded"] * 3,
-        ["import sys\nsys.exit()", STUBBORN, FIT, READER],
+        ["exit()", STUBBORN, FIT, READER],
         "stubborn.ipynb",
     ),
     "exits": (
@@ -231,7 +258,7 @@ HAND_INS = {
     "kills": (["not graded"] * 4, [SHAPES, KILLS, FIT, READER], "kills.ipynb"),
     "=1+1": (
         ["right"] * 3 + ["empty"],
-        [SHAPES, USES, FIT, READER],
+        [textwrap.indent(SHAPES, "    "), USES, FIT, READER],  # as IPython takes it
         "=1+1.ipynb",
         unanswered,
     ),

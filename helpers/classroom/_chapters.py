@@ -64,7 +64,13 @@ def read_chapter(path: Path) -> Chapter:
     """Read one of the book's own notebooks."""
     chapter = Chapter(path.stem)
     exercise: Exercise | None = None
-    for cell in read_cells(path.read_bytes()):
+    try:
+        cells = read_cells(path.read_bytes())
+    except ClassroomError as error:
+        raise ClassroomError(f"{path}: {error}") from None
+    if any(cell["id"] == "None" for cell in cells):
+        raise ClassroomError(f"{path}: its cells have no ids; save it in JupyterLab 4")
+    for cell in cells:
         if cell["cell_type"] == "markdown":
             if heading := HEADING.search(cell["source"]):
                 name = f"{path.stem[:2]}.{heading[1]}"
@@ -80,6 +86,10 @@ def read_chapter(path: Path) -> Chapter:
             exercise.check = cell
         else:
             exercise.stubs.append(cell)
+    for each in chapter.exercises:
+        if not (each.stubs and each.check):
+            needs = "needs a cell for the answer, and one that begins with check("
+            raise ClassroomError(f"{path}: exercise {each.name} {needs}")
     return chapter
 
 
@@ -96,7 +106,7 @@ def read_cells(content: bytes) -> list[Cell]:
             {
                 "cell_type": cell["cell_type"],
                 "id": str(cell.get("id")),  # old notebooks and Colab's have none
-                "source": "".join(cell["source"]).replace("\r\n", "\n").strip(),
+                "source": _source(cell),
             }
             for cell in json.loads(content)["cells"]
         ]
@@ -104,6 +114,12 @@ def read_cells(content: bytes) -> list[Cell]:
         why = f"this is no notebook, or only a part of one: {error}"
         why = "this is a PDF" if content.startswith(b"%PDF") else why
         raise ClassroomError(why) from None
+
+
+def _source(cell: Cell) -> str:
+    """Return what stands in a cell; indented code stays so, as IPython runs it."""
+    text = "".join(cell["source"]).replace("\r\n", "\n").rstrip().lstrip("\n")
+    return text.encode(errors="replace").decode()  # half an emoji cannot be saved
 
 
 def is_solution(cell: Cell) -> bool:

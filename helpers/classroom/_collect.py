@@ -25,9 +25,11 @@ from helpers.classroom._chapters import (
 )
 
 LARGEST = 50 << 20  # bytes of a file; figures in a notebook take some
-SKIPPED = re.compile(r"\.|__MACOSX$|__pycache__$|site-packages$|Thumbs\.db$")
+SKIPPED = re.compile(
+    r"\.|(__MACOSX|__pycache__|site-packages|Thumbs\.db|desktop\.ini)$"
+)
 MOODLE = re.compile(r"(.+)_(\d+)_assignsubmission_")
-CANVAS = re.compile(r"([^_]+)_(?:LATE_)?(\d{3,})_\d{3,}_")
+CANVAS = re.compile(r"([^_A-Z]+)_(?:LATE_)?(\d{3,})_\d{3,}_")  # in small letters
 HELP = re.compile(r"(check|hint|quiz|solution)\([^\n]*\)")  # no part of an answer
 COPY = re.compile(r"( ?\(\d+\)|[ -]+Copy ?\d*)$")  # as browsers and Jupyter name them
 
@@ -76,26 +78,28 @@ class HandIn:
 def collect(folder: Path, chapters: dict[str, Chapter], only: str = "") -> list[HandIn]:
     """Return what was handed in, in the order of names.
 
-    Of several notebooks of one chapter the newest counts; of equally new ones the
-    last by name, where "(10)" comes after "(2)". Who handed in no notebook has an
-    entry that says so. Links are not followed, so that nothing outside the folder
-    is read.
+    Of several notebooks of one chapter the newest with an answer counts; of equally
+    new ones the last by name, where "(10)" comes after "(2)". Of a student's
+    unchanged chapters none counts beside another. Who handed in no notebook that
+    counts has an entry that says so. Links are not followed, so that nothing
+    outside the folder is read.
     """
-    names = [path.name for path in folder.iterdir() if path.is_dir()]
-    students = {_student((name, ""), chapters) for name in names if _kept(name)}
     handed = [_hand_in(file, chapters, only) for file in _files(folder)]
-    handed.sort(key=lambda one: one.age)
+    names = {path.name for path in folder.iterdir() if path.is_dir()}
+    names -= {one.file.split("/")[0] for one in handed}  # their files tell whose
+    students = {_student((name, ""), chapters) for name in names if _kept(name)}
+    handed.sort(key=lambda one: (bool(one.answers), one.age))
     newest = {(one.student, one.chapter): one for one in handed if not one.result}
-    changed = {one.student for one in newest.values() if one.answers}
+    chosen = Counter(student for student, _ in newest)
     for one in (one for one in handed if not one.result):
         counts = newest[one.student, one.chapter]
         if one is not counts:
             one.result, one.why = "not used", f"another one counts: {counts.file}"
-        elif one.student in changed and not one.answers:
+        elif chosen[one.student] > 1 and not one.answers:
             one.result, one.why = "not used", "unchanged"
     students |= {one.student for one in handed}
     for student in students - {o.student for o in handed if o.result != "not used"}:
-        why = "no notebook was handed in"
+        why = "no notebook that counts was handed in"
         handed.append(HandIn(student, result="not graded", why=why))
     return sorted(handed, key=lambda o: (o.student.name.casefold(), o.chapter, o.file))
 
@@ -110,8 +114,9 @@ def _hand_in(file: File, chapters: dict[str, Chapter], only: str) -> HandIn:
         cells = read_cells(content)
         stem = _chapter_of(cells, chapters)
         if only and stem != only:
-            raise ClassroomError(f"this is {stem}, and {only} was asked for")
-        one.chapter, one.answers = stem, _answers(cells, chapters[stem])
+            one.result, one.why = "not used", f"this is {stem}, not {only}"
+        else:
+            one.chapter, one.answers = stem, _answers(cells, chapters[stem])
     except ClassroomError as error:
         is_meant = ".ipynb" in parts[-1].lower()
         one.result, one.why = "not graded" if is_meant else "not used", str(error)
@@ -178,10 +183,10 @@ def _student(parts: tuple[str, ...], chapters: dict[str, Chapter]) -> Student:
         for found in filter(None, map(pattern.match, names)):
             return Student(found[1].strip(), found.expand(number))
     endings = r"\.ipynb|\.\w{1,5}$" if len(names) == 1 else r"\.zip$"
-    name = re.split(endings, names[0], flags=re.I)[0]
+    name = rest = re.split(endings, names[0], flags=re.I)[0]
     for stem in chapters if len(names) == 1 else ():
-        name = COPY.sub("", name).replace(stem, "").strip(" -_.") or name
-    return Student(name)
+        rest = COPY.sub("", rest).replace(stem, "").strip(" -_.")
+    return Student(rest or name)
 
 
 # --- Cells ------------------------------------------------------------------------
@@ -214,7 +219,8 @@ def _answers(cells: list[Cell], chapter: Chapter) -> Answers:
     exercises, definitions count.
     """
     own = {c["source"] for e in chapter.exercises for c in e.cells()} | {""}
-    setup = {cell["id"]: cell["source"] for cell in chapter.setup}
+    setup = {cell["source"] for cell in chapter.setup}
+    known = {name for source in setup for name, _ in _definitions(source)}
     found: Answers = {}
     current = ""
     for cell, place in zip(cells, _places(cells, chapter), strict=True):
@@ -223,9 +229,7 @@ def _answers(cells: list[Cell], chapter: Chapter) -> Answers:
             continue
         if current and source not in own:
             found.setdefault(current, []).append(source)
-        elif not current and source not in setup.values():
-            # In a cell of the book that was changed, what the book defines stays so.
-            known = dict(_definitions(setup.get(cell["id"], "")))
+        elif not current and source not in setup:  # what the book defines stays so
             added = [code for name, code in _definitions(source) if name not in known]
             found[""] = found.get("", []) + added
     return {name: sources for name, sources in found.items() if sources}
@@ -268,9 +272,9 @@ def _definitions(source: str) -> list[tuple[str, str]]:
     try:
         # Magics and commands of the shell become calls.
         tree = ast.parse(TransformerManager().transform_cell(python))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return [(name, ast.unparse(node)) for name, node in _defining(tree.body)]
+    except Exception:  # whatever IPython and ast raise for odd code
         return []  # the student has seen it fail
-    return [(name, ast.unparse(node)) for name, node in _defining(tree.body)]
 
 
 def _defining(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, ast.AST]]:

@@ -24,7 +24,10 @@ from helpers.classroom._collect import Answers
 
 # The figures of the chapter are not drawn, which saves a third of the time; those of
 # an answer are.
-FIGURES = "import matplotlib.pyplot as plt\n%matplotlib inline\nplt.close('all')"
+FIGURES = """import matplotlib.pyplot as plt
+%matplotlib inline
+plt.close('all')
+exit = quit = __import__('sys').exit  # the notebook's own would end it, a cell later"""
 CHECK_IMPORT = "from helpers.exercises import check\n\n"
 CONFIG = """\
 # Written by `python -m helpers.classroom grade`, and again each time.
@@ -152,10 +155,14 @@ class Course:
         points: dict[str, float] = {}
         database = f"sqlite:///{self.folder / 'gradebook.db'}"
         with Gradebook(database) as gradebook, suppress(MissingEntry):
+            name = name.encode(errors="replace").decode()  # as a database wants it
             gradebook.update_or_create_student(job[0], last_name=name)
             notebook = gradebook.find_submission_notebook(job[1], job[1], job[0])
             for grade in notebook.grades:  # its name: exercise-01-2-check
-                points[".".join(grade.name.split("-")[1:3])] = grade.score
+                exercise = ".".join(grade.name.split("-")[1:3])
+                points[exercise] = grade.score
+                if grade.manual_score is not None and grade.needs_manual_grade:
+                    print(f"{job[0]}, {exercise}: your points are for an older hand-in")
         return points
 
     def problem(self, job: Job) -> str:
@@ -197,6 +204,7 @@ def _nbgrader(folder: Path, log: Path, command: list[str], limits: Limits) -> No
     os.environ["MPLBACKEND"] = "agg"  # until FIGURES says otherwise
     os.environ["IPYTHONDIR"] = str(folder / "ipython")  # no start-up files of anyone
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # one GPU would not do for all
+    os.environ["PIP_NO_INDEX"] = "1"  # an answer's `pip install` changes nothing here
     os.environ["PYTORCH_BY_HAND_LANGUAGE"] = "en"  # the same messages everywhere
     threads = max(1, (os.cpu_count() or 1) // limits.jobs)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from helpers.exercises._registry import Empty, Wrong
 
@@ -197,6 +198,24 @@ def mapping(value: object, name: str, keys: Sequence[object]) -> dict[Any, Any]:
 
 
 # Trying functions ---------------------------------------------------------------
+
+
+class CountCalls(TorchFunctionMode):
+    """Counts the calls of one of PyTorch's functions, however they are written."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name, self.count = name, 0
+
+    def __torch_function__(
+        self,
+        function: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        self.count += getattr(function, "__name__", "") == self.name
+        return function(*args, **(kwargs or {}))
 
 
 def as_function(value: object, name: str) -> Callable[..., Any]:

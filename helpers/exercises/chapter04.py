@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from helpers.data import MNIST_MEAN, MNIST_STD
 from helpers.exercises._answers import (
+    CountCalls,
     judge_ending,
     judge_gradients,
     logits_of,
@@ -182,23 +182,6 @@ def _require_a_bend(model: nn.Module, images: Tensor, name: str) -> None:
 # Exercise 4 ---------------------------------------------------------------------
 
 
-class _CountConvolutions(TorchFunctionMode):
-    """Counts convolutions, however they are called."""
-
-    count = 0
-
-    def __torch_function__(
-        self,
-        function: Callable[..., object],
-        types: object,
-        args: tuple[object, ...] = (),
-        kwargs: dict[str, object] | None = None,
-    ) -> object:
-        if getattr(function, "__name__", "") == "conv2d":
-            self.count += 1
-        return function(*args, **(kwargs or {}))
-
-
 @exercise(
     "04.4",
     hints=[
@@ -213,7 +196,7 @@ def own_network(attempt: object) -> str:
     model = network(attempt, "my_net").eval()
     pixels, _ = some_digits(64)
     images = (pixels - MNIST_MEAN) / MNIST_STD
-    with _CountConvolutions() as counter:
+    with CountCalls("conv2d") as counter:
         logits = logits_of(model, images, "my_net")
     one = logits_of(model, images[:1], "my_net")
     count = count_parameters(model)  # after a call: lazy layers have theirs now

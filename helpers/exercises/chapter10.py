@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
 from typing import NoReturn
@@ -11,11 +11,11 @@ from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader, TensorDataset
 
 from helpers.device import choose_device
 from helpers.exercises._answers import (
+    CountCalls,
     attempted,
     describe,
     far_apart,
@@ -168,7 +168,10 @@ def _moves(attempt: object, dataset: TensorDataset, size: int) -> bool:
 def _epoch(loader: object, n: int, size: int, device: torch.device) -> Tensor:
     """Return the labels of one epoch, after a look at each batch."""
     read = "for images, labels in loader"
-    with patch.object(DataLoader, "__iter__", _refuse), _CountCuts() as cuts:
+    with (
+        patch.object(DataLoader, "__iter__", _refuse),
+        CountCalls("__getitem__") as cuts,
+    ):
         batches = attempted(lambda: list(islice(iter(loader), 10 * n)), read)  # type: ignore[call-overload]
     if cuts.count > 6 * len(batches) > 0:
         raise Wrong(
@@ -180,22 +183,6 @@ def _epoch(loader: object, n: int, size: int, device: torch.device) -> Tensor:
     if small:
         raise Wrong(f"A batch that is not the last has {small[0]} digits, not {size}.")
     return torch.cat(labels) if labels else torch.zeros(0)
-
-
-class _CountCuts(TorchFunctionMode):
-    """Counts how often something is taken out of a tensor by brackets."""
-
-    count = 0
-
-    def __torch_function__(
-        self,
-        function: Callable[..., object],
-        types: object,
-        args: tuple[object, ...] = (),
-        kwargs: dict[str, object] | None = None,
-    ) -> object:
-        self.count += getattr(function, "__name__", "") == "__getitem__"
-        return function(*args, **(kwargs or {}))
 
 
 def _refuse(loader: object) -> NoReturn:
