@@ -36,7 +36,7 @@ addEventListener("beforeprint", () => {
   showTheme();
 });
 addEventListener("afterprint", () => {
-  root.dataset.theme = onScreen;
+  root.dataset.theme = onScreen ?? "";
   showTheme();
 });
 showTheme();
