@@ -102,7 +102,7 @@ def confusion_matrix(
     Raises
     ------
     ValueError
-        If the shapes differ or a value is out of range.
+        If the shapes differ, or values are no integers or out of range.
     """
     if predictions.shape != labels.shape or labels.ndim != 1:
         raise ValueError(
@@ -110,6 +110,8 @@ def confusion_matrix(
             f"{tuple(predictions.shape)} and {tuple(labels.shape)}"
         )
     for name, values in (("predictions", predictions), ("labels", labels)):
+        if values.is_floating_point():
+            raise ValueError(f"{name} must be whole numbers, not {values.dtype}")
         if len(values) and not 0 <= values.min() <= values.max() < num_classes:
             raise ValueError(
                 f"{name} must lie between 0 and {num_classes - 1}, but run from "

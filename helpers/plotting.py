@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
@@ -67,7 +68,7 @@ def show_image(image: Tensor, ax: Axes | None = None, title: str = "") -> Axes:
     ----------
     image : Tensor
         (height, width), (1, height, width) or (3, height, width): in [0, 1], or
-        whole numbers in [0, 255].
+        uint8 in [0, 255].
     ax : Axes, optional
         Where to draw; a new figure otherwise.
     title : str
@@ -85,9 +86,8 @@ def show_image(image: Tensor, ax: Axes | None = None, title: str = "") -> Axes:
         )
     ax = ax or plt.subplots(figsize=(2.2, 2.2))[1]
     pixels = image.detach().cpu()
-    pixels = (pixels.float() if pixels.is_floating_point() else pixels / 255).clamp(
-        0, 1
-    )
+    scale = 255 if pixels.dtype == torch.uint8 else 1
+    pixels = (pixels.float() / scale).clamp(0, 1)
     if pixels.ndim == 3:
         # (channel, height, width) -> (height, width, channel) for matplotlib
         pixels = pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)
@@ -108,7 +108,7 @@ def show_images(
     Parameters
     ----------
     images : Tensor or sequence of Tensor
-        (n, channels, height, width), in [0, 1].
+        (n, channels, height, width), each as `show_image` takes it.
     titles : sequence, optional
         One title for each image; anything that prints.
     columns : int

@@ -102,5 +102,7 @@ def test_confusion_matrix_refuses_bad_input():
         evaluation.confusion_matrix(torch.zeros(2, 10), torch.zeros(2, 10))
     with pytest.raises(ValueError, match="labels must lie between 0 and 9"):
         evaluation.confusion_matrix(right, torch.tensor([0, 10]))
+    with pytest.raises(ValueError, match="whole numbers"):
+        evaluation.confusion_matrix(torch.tensor([0.9, 1.7]), right)
     with pytest.raises(ValueError, match="predictions must lie"):
         evaluation.confusion_matrix(torch.tensor([-1, 0]), right)

@@ -73,6 +73,7 @@ RIGHT = {
         SLOPES,
         {k: v.clone().requires_grad_() for k, v in SLOPES.items()},
         {name: slope.double().numpy() for name, slope in SLOPES.items()},
+        dict(zip(SLOPES, torch.stack([*SLOPES.values()]), strict=True)),
     ],
     "02.3": [Convolve(), convolve_by_unfold],
     "02.4": [find, find_by_least_squares],
@@ -97,6 +98,7 @@ WRONG = {
         (SLOPES | {"ReLU": NUMBERS * torch.nan}, "The slope of ReLU"),
         (dict.fromkeys(SLOPES, SLOPES["tanh"]), "one and the same tensor"),
         ({k: SLOPES["tanh"].detach() for k in SLOPES}, "one and the same tensor"),
+        ({k: SLOPES["tanh"].numpy() for k in SLOPES}, "one and the same tensor"),
         (
             SLOPES | {"sigmoid": torch.sigmoid(NUMBERS).diff() / 0.04},
             "should have the shape (201,), but has (200,)",

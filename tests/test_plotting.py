@@ -30,6 +30,7 @@ def test_gray_image(shape):
     assert np.allclose(
         drawn(plotting.show_image(as_bytes)), as_bytes.reshape(5, 4) / 255
     )
+    assert drawn(plotting.show_image(image > 0.5)).max() == 1
     ax = plotting.show_image(image, title="seven")
     assert np.allclose(drawn(ax), image.reshape(5, 4))
     assert ax.images[0].get_clim() == (0, 1), "no stretching of the contrast"

@@ -69,7 +69,8 @@ def read_chapter(path: Path) -> Chapter:
     except ClassroomError as error:
         raise ClassroomError(f"{path}: {error}") from None
     if any(cell["id"] == "None" for cell in cells):
-        raise ClassroomError(f"{path}: its cells have no ids; save it in JupyterLab 4")
+        why = "its cells have no ids: copy them into a new notebook of JupyterLab 4"
+        raise ClassroomError(f"{path}: {why}")
     for cell in cells:
         if cell["cell_type"] == "markdown":
             if heading := HEADING.search(cell["source"]):

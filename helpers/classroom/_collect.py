@@ -225,7 +225,11 @@ def _answers(cells: list[Cell], chapter: Chapter) -> Answers:
     current = ""
     for cell, place in zip(cells, _places(cells, chapter), strict=True):
         current, source = place or current, cell["source"]
-        if cell["cell_type"] != "code" or is_solution(cell) or HELP.fullmatch(source):
+        if (
+            cell["cell_type"] != "code"
+            or is_solution(cell)
+            or HELP.fullmatch(source.strip())
+        ):
             continue
         if current and source not in own:
             found.setdefault(current, []).append(source)

@@ -162,7 +162,7 @@ class Course:
                 exercise = ".".join(grade.name.split("-")[1:3])
                 points[exercise] = grade.score
                 if grade.manual_score is not None and grade.needs_manual_grade:
-                    print(f"{job[0]}, {exercise}: your points are for an older hand-in")
+                    print(f"{job[0]}, {exercise}: graded again, and your points kept")
         return points
 
     def problem(self, job: Job) -> str:
@@ -204,7 +204,7 @@ def _nbgrader(folder: Path, log: Path, command: list[str], limits: Limits) -> No
     os.environ["MPLBACKEND"] = "agg"  # until FIGURES says otherwise
     os.environ["IPYTHONDIR"] = str(folder / "ipython")  # no start-up files of anyone
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # one GPU would not do for all
-    os.environ["PIP_NO_INDEX"] = "1"  # an answer's `pip install` changes nothing here
+    os.environ["PIP_NO_INDEX"] = "1"  # an answer's `pip install NAME` finds nothing
     os.environ["PYTORCH_BY_HAND_LANGUAGE"] = "en"  # the same messages everywhere
     threads = max(1, (os.cpu_count() or 1) // limits.jobs)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))

@@ -190,6 +190,8 @@ def one_batch_by_heart(attempt: object) -> str:
 
 # Exercise 4 ---------------------------------------------------------------------
 
+COMPLAINTS = "my_complaints(model, images, labels, optimizer)"
+
 
 def _small(*end: nn.Module, outputs: int = 10) -> nn.Sequential:
     layers = (nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, outputs))
@@ -284,8 +286,9 @@ def inspector(attempt: object) -> str:
             "mode, and training would go on without dropout: exhibit 26. Put the mode "
             "back as you found it."
         )
-    sound.eval()
-    attempt(sound, images, labels, torch.optim.SGD(sound.parameters(), lr=0.01))  # type: ignore[operator]
+    optimizer = torch.optim.SGD(sound.parameters(), lr=0.01)
+    setup = sound.eval(), images, labels, optimizer
+    attempted(attempt, COMPLAINTS, *setup, tried="a network in evaluation mode")
     if any(module.training for module in sound.modules()):
         raise Wrong(
             "It is right about each set-up, but a network that was in evaluation mode "
@@ -306,13 +309,12 @@ def _inspected(
     """Say what is wrong with an inspector's word on one set-up; "" if nothing is."""
     owner = owner or model
     optimizer = torch.optim.SGD(owner.parameters(), lr=0.01)
-    call = "my_complaints(model, images, labels, optimizer)"
-    tried = name
     setup = model.train(), images, labels, optimizer
-    found = attempted(attempt, call, *setup, tried=tried, keeps=True)
-    found = returned(found, call)
+    found = attempted(attempt, COMPLAINTS, *setup, tried=name, keeps=True)
+    found = returned(found, COMPLAINTS)
     if not isinstance(found, list | tuple | set):
-        raise Wrong(f"`{call}` should return a list, but returns {describe(found)}.")
+        kind = describe(found)
+        raise Wrong(f"`{COMPLAINTS}` should return a list, but returns {kind}.")
     if is_sound and found:
         return f"It complains of {name}: {', '.join(map(str, found))[:200]}"
     if not is_sound and not found:
