@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,6 +98,7 @@ def test_the_newest_files_and_the_best_are_kept(unbroken):
 @pytest.mark.parametrize(
     ("options", "code"),
     [
+        ("--optimizer adam", errno.ENOLCK),
         ("--optimizer adam", errno.ENOSYS),
         ("--model small-padded --lr .1", errno.EOPNOTSUPP),
     ],
@@ -191,7 +193,7 @@ def test_ctrl_c_says_what_goes_on_and_that_works(tmp_path):
     assert (saved["epoch"], saved["step"] < 1000) == (0, True)
     again = shlex.split(output.split("Stopped and saved. To go on: ")[1])
     assert again[1:3] == words[:2]
-    assert Path(again[0]).samefile(sys.executable)
+    assert Path(shutil.which(again[0])).samefile(sys.executable)
     child = Command(folder, *again[3:])
     child.wait_for_text("Going on from")
     child.kill()

@@ -408,7 +408,6 @@ function settingsFrom(link) {
 
   /** Learn for a slice of every frame, and draw. */
   function frame() {
-    if (!running) return;
     const end = performance.now() + SLICE;
     while (performance.now() < end) work.next();
     if (Number.isNaN(training.loss)) stop();

@@ -9,6 +9,7 @@ from typing import Any
 PACKAGE = Path(__file__).parent.parent
 BOOK = PACKAGE.parent / "book"  # there in a checkout and in an edition
 METADATA = "pytorch_by_hand"  # where a notebook or a cell says what it belongs to
+OWN_CODE = "the chapter's own code"  # where something went wrong before any exercise
 
 HEADING = re.compile(r"^### Exercise (\d+): (.+)$", flags=re.M)
 TITLE = re.compile(r"^# (.+)$", flags=re.M)

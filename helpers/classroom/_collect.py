@@ -10,6 +10,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -30,7 +31,7 @@ SKIPPED = re.compile(
 )
 MOODLE = re.compile(r"(.+)_(\d+)_assignsubmission_")
 CANVAS = re.compile(r"([^_A-Z]+)_(?:LATE_)?(\d{3,})_\d{3,}_")  # in small letters
-HELP = re.compile(r"(check|hint|quiz|solution)\([^\n]*\)")  # no part of an answer
+HELP = re.compile(r"\s*(check|hint|quiz|solution)\([^\n]*\)")  # no part of an answer
 COPY = re.compile(r"( ?\(\d+\)|[ -]+Copy ?\d*)$")  # as browsers and Jupyter name them
 
 # By the name of an exercise, the sources of the cells that a student wrote for it.
@@ -225,11 +226,7 @@ def _answers(cells: list[Cell], chapter: Chapter) -> Answers:
     current = ""
     for cell, place in zip(cells, _places(cells, chapter), strict=True):
         current, source = place or current, cell["source"]
-        if (
-            cell["cell_type"] != "code"
-            or is_solution(cell)
-            or HELP.fullmatch(source.strip())
-        ):
+        if cell["cell_type"] != "code" or is_solution(cell) or HELP.fullmatch(source):
             continue
         if current and source not in own:
             found.setdefault(current, []).append(source)
@@ -270,6 +267,7 @@ def _heading(cell: Cell, chapter: Chapter) -> str:
     return name if is_known and cell["cell_type"] == "markdown" else ""
 
 
+@cache  # the book's own cells come with every hand-in
 def _definitions(source: str) -> list[tuple[str, str]]:
     """Return name and code of each import, function and class in a cell."""
     python = re.sub(r"\A%%.*\n", "", source)  # such as %%time

@@ -12,7 +12,7 @@ from nbformat.v4 import new_output
 from nbgrader.preprocessors import Execute
 from nbgrader.utils import is_grade
 
-from helpers.classroom._chapters import METADATA
+from helpers.classroom._chapters import METADATA, OWN_CODE
 from helpers.exercises._result import MIME_TYPE
 
 SETUP_SECONDS = 1_800  # for a cell of the chapter's own
@@ -44,7 +44,7 @@ class ExecuteAnswers(Execute):
         if cell.cell_type != "code" or self.over:
             return cell, resources
         exercise = cell.metadata.get(METADATA, "")
-        where = f"exercise {exercise}" if exercise else "the chapter's own code"
+        where = f"exercise {exercise}" if exercise else OWN_CODE
         self.log.info("This is %s.", where)
         self.timeout_func = lambda _: self.timeout if exercise else SETUP_SECONDS
         self.printed = 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from helpers.classroom._chapters import (
+    OWN_CODE,
     Chapter,
     ClassroomError,
     Exercise,
@@ -81,9 +82,7 @@ def _grade(course: Course, handed: list[HandIn], chapters: dict[str, Chapter]) -
     for job, one in work.items():
         copy = graded_copy(chapters[one.chapter], one.answers)
         course.put("submitted", *job, copy)
-    # What failed before any exercise may succeed now, with more time or memory.
-    ours = "the chapter's own code"
-    jobs = [job for job in work if ours in str(course.results(job) or ours)]
+    jobs = [job for job in work if not _is_final(course.results(job))]
     about = f"{len(ids)} students, {len(work)} notebooks, {len(jobs)} to grade."
     print(about, flush=True)
     stems = sorted({stem for _, stem in work})
@@ -107,6 +106,15 @@ def _grade(course: Course, handed: list[HandIn], chapters: dict[str, Chapter]) -
             rows += _rows(course, ids[one.student], one, chapters)
         exercises = [e for stem in stems for e in chapters[stem].exercises]
         _write_tables(course.folder, rows, exercises)
+
+
+def _is_final(results: dict[str, dict[str, str]]) -> bool:
+    """Tell whether a notebook was graded, and did not fail before any exercise.
+
+    One that failed there may succeed with more time or memory.
+    """
+    found = results.values()
+    return bool(found) and not any(OWN_CODE in said["message"] for said in found)
 
 
 def _ids(students: Iterable[Student]) -> dict[Student, str]:

@@ -209,7 +209,7 @@ def run(
     train, test = tensors
     model, optimizer = build(recipe, seed, device)
     generator = torch.Generator().manual_seed(seed)
-    settings = {"recipe": asdict(recipe), "stamp": stamp(device)}
+    settings: dict[str, Any] = {"recipe": asdict(recipe)}
     state = checkpoint.TrainingState(model, optimizer, generator, settings=settings)
     loader = data.batches(train, recipe.batch_size, recipe.shuffle, generator)
     test_loader = data.batches(test, 1_000)
