@@ -17,9 +17,6 @@ def pytest_runtest_call() -> Iterator[None]:
     hooks around a test, this one is called for what lies in this folder only.)
     """
     with pytest.MonkeyPatch.context() as patch:
-        path = os.environ.get("PYTHONPATH")
-        patch.setenv(
-            "PYTHONPATH", os.pathsep.join(filter(None, [str(NO_NETWORK), path]))
-        )
+        patch.setenv("PYTHONPATH", str(NO_NETWORK), prepend=os.pathsep)
         patch.setenv("PYTORCH_BY_HAND_LANGUAGE", "en")
         return (yield)

@@ -16,6 +16,8 @@ from docutils import nodes
 from sphinx.locale import get_translation
 from sphinx.util.docutils import SphinxDirective
 
+from helpers.files import replacing
+
 _ = get_translation("booksite")
 SCRIPT = "_static/draw-network.js"
 MORE_SCRIPT = "_static/draw-more.js"
@@ -59,15 +61,15 @@ def write_script(app, exception, flag: str, name: str, make) -> None:
     if path.is_file() and path.read_text("utf-8").startswith(first_line):
         return
     text = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{first_line}\n{text}", "utf-8")
+    with replacing(path) as file:
+        file.write(f"{first_line}\n{text}".encode())
 
 
 def digest(app, make) -> str:
     """Return a name for all that the result of `make` depends on.
 
     The results of notebooks are kept under a name that follows from helpers/ and the
-    installed versions; see booksite.execution_key.
+    installed versions; see booksite_execution.execution_key.
     """
     digest = hashlib.sha256(Path(app.config.nb_execution_cache_path).name.encode())
     digest.update(Path(inspect.getfile(make)).read_bytes())

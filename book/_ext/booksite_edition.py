@@ -21,6 +21,7 @@ from docutils.parsers.rst import directives, roles
 from sphinx import locale
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.errors import SphinxError
 from sphinx.util.docutils import additional_nodes, unregister_node
 
 NAMES = {"en": "English", "zh-Hans": "中文"}
@@ -56,6 +57,11 @@ def name_sections(app, doctree) -> None:
     slugs.clear()
     sections = list(doctree.findall(nodes.section))
     names = app.config.book_english[docname]["anchors"]
+    if len(sections) != len(names):
+        raise SphinxError(
+            f"{docname}: {len(sections)} headings in Chinese, {len(names)} in English. "
+            "python book/_ext/booksite_zh.py check tells where."
+        )
     for section, (anchor, slug) in zip(sections, names, strict=True):
         section["ids"] = [anchor]
         slugs[slug] = section.line, anchor, section.next_node(nodes.title).astext()
@@ -139,12 +145,15 @@ def build_chinese(app, exception) -> None:
         sys.stderr,
         warningiserror=app.warningiserror or app.keep_going,
         keep_going=app.keep_going,
+        freshenv=app.fresh_env_used or False,
     )
     second.build()
     app.statuscode = app.statuscode or second.statuscode
     shutil.rmtree(out / "zh", ignore_errors=True)
     not_shared = shutil.ignore_patterns("_images", "_static", ".buildinfo")
-    shutil.copytree(second.outdir, out / "zh", ignore=not_shared, copy_function=move_in)
+    shutil.copytree(
+        second.outdir, out / "zh", False, not_shared, move_in, dirs_exist_ok=True
+    )
     said = {
         text: words[text]
         for path in root.glob("book/_static/*.js")
@@ -165,7 +174,7 @@ def move_in(source: str, target: str) -> None:
 
 def setup(app) -> dict:
     """Connect all of the above to Sphinx."""
-    app.add_config_value("book_english", {}, "")
+    app.add_config_value("book_english", {}, "env")
     app.add_config_value("book_words", "", "")
     app.connect("config-inited", choose_language, priority=200)
     app.connect("builder-inited", speak)

@@ -16,7 +16,8 @@ from jupyter_cache.executors import load_executor
 from sphinx.errors import SphinxError
 
 # What a notebook's results depend on, besides the notebook and helpers/.
-PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "ipywidgets", "ipykernel")
+PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "pillow", "pygments")
+PACKAGES += ("ipywidgets", "ipykernel")
 VARIABLES = ("CIFAR10_IMAGES",)
 # In helpers/, and yet out of a notebook's reach: commands for a terminal.
 OUT_OF_REACH = ("doctor.py", "classroom")
@@ -38,6 +39,7 @@ def execution_key(root: Path) -> str:
     for path in sorted(helpers.rglob("*")):
         inside = path.relative_to(helpers)
         in_reach = inside.parts[0] not in OUT_OF_REACH
+        in_reach &= not any(part.startswith(".") for part in inside.parts)
         if in_reach and path.is_file() and path.suffix not in (".po", ".pyc"):
             digest.update(inside.as_posix().encode())
             digest.update(path.read_bytes())
@@ -71,4 +73,7 @@ def execute_notebooks(app, env, docnames: list[str]) -> None:
     failed = [*result.excepted, *result.errored]
     if failed:
         records = cache.list_project_records(failed)
-        raise SphinxError("\n".join(f"{r.uri} fails:\n{r.traceback}" for r in records))
+        died = "Its kernel died, or its results could not be kept: see above."
+        raise SphinxError(
+            "\n".join(f"{r.uri} fails:\n{r.traceback or died}" for r in records)
+        )

@@ -48,10 +48,13 @@ def make_pdf(browser: str) -> int:
 
     for _ in range(2):  # where the chapters begin is known when they are printed
         page.write_text(LINE.sub(number, html), "utf-8")
+        target.unlink(missing_ok=True)
         with tempfile.TemporaryDirectory() as profile:
             command = [browser, *OPTIONS.split(), f"--user-data-dir={profile}"]
             command += [f"--print-to-pdf={target}", page.as_uri()]
-            subprocess.run(command, capture_output=True, check=True)
+            done = subprocess.run(command, capture_output=True, errors="replace")
+        if done.returncode or not target.is_file():
+            sys.exit(f"{browser} printed nothing:\n{done.stderr}")
         printed = PdfReader(target)
         for anchor, place in printed.named_destinations.items():
             page_number = printed.get_destination_page_number(place) + 1
@@ -73,6 +76,6 @@ if __name__ == "__main__":
             "No Chromium or Chrome is on the PATH: say where one is, as in\n"
             f"{sys.argv[0]} /path/to/chrome"
         )
-    if not BUILD.joinpath("singlehtml").is_dir():
+    if not BUILD.joinpath("singlehtml", "book", "index.html").is_file():
         sys.exit("First run: jupyter-book build . --builder singlehtml")
     print(f"_build/pytorch-by-hand.pdf: {make_pdf(found)} pages")

@@ -42,7 +42,7 @@ def repository_address(root: Path) -> str:
 def _answer(*command: str) -> str:
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=20
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=20
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
@@ -133,7 +133,7 @@ def write_copies(
         shutil.rmtree(outdir / folder, ignore_errors=True)
         if folder == "colab" and not repository:
             continue
-        outdir.joinpath(folder).mkdir(parents=True)
+        outdir.joinpath(folder).mkdir(parents=True, exist_ok=True)
         texts = first_cells[folder if repository else f"{folder}_alone"]
         colab = ""  # where links to other notebooks lead
         if folder == "colab" and github_name(repository):

@@ -17,6 +17,8 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
+from helpers.files import replacing
+
 SCRIPT = "_static/train-digits.js"
 STEPS = {"train": 20, "test": 10}  # the page has every 20th and every 10th digit
 NUM_EPOCHS = 20
@@ -69,7 +71,9 @@ def write_figure(app) -> Path:
     """Write the figure, if it is not there; return its path."""
     path = Path(app.doctreedir).parent / f"train-{digest(app, draw)}.svg"
     if not path.is_file():
-        path.write_text(draw(), "utf-8")
+        text = draw()
+        with replacing(path) as file:
+            file.write(text.encode())
     return path
 
 

@@ -42,6 +42,8 @@ FENCE = re.compile(r" {0,3}(`{3,}|~{3,}|:{3,})")
 NUMBER = re.compile(r"(?<![A-Za-z_\d.])-?\d+(?:[.,]\d+)*")
 WORDS = re.compile(r'(?<![\w.])_\(\s*"((?:[^"\\]|\\.)*)"')
 SPELLED = "zero one two three four five six seven eight nine ten"
+# What stands before the name of an explorer's slider or of its buttons.
+CONTROL_TITLES = ('<label class="slider"><span>', "<legend>")
 HAN = r"[\u3400-\u9fff]"
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 Block = tuple[str, str]  # its name and its English
@@ -220,17 +222,22 @@ def rewrite_results(cell: nbformat.NotebookNode, say: Say) -> None:
             printed, words = r"<pre\b[\s\S]*?</pre>", r'(?<=alt=")[^"]+(?=")'
             text = re.sub(
                 rf"{printed}|({words}|(?<=>)[^<>]+(?=<))",
-                lambda m: say_numbers(m[1], cell.id, say) if m[1] else m[0],
+                lambda m: say_numbers(m[1], cell.id, say) if is_words(m) else m[0],
                 text,
             )
         if text:
             output.data["text/html"] = text
 
 
+def is_words(found: re.Match) -> bool:
+    """Say whether a text of an explorer is words: several, or one as a title."""
+    text = (found[1] or "").strip()
+    title = found.string.endswith(CONTROL_TITLES, 0, found.start())
+    return " " in text or (title and len(text) > 1)
+
+
 def say_numbers(text: str, cell: str, say: Say) -> str:
     """Rewrite a text of an explorer: frames that differ in numbers share an entry."""
-    if " " not in text.strip():
-        return text
     numbers = NUMBER.findall(text)
     places = iter(range(len(numbers)))
     template = NUMBER.sub(lambda _: f"{{{next(places)}}}", html.unescape(text))
@@ -476,6 +483,9 @@ def main(*arguments: str, root: Path = ROOT) -> int:
     parser.add_argument("pages", nargs="*", help="pages to update, such as 01-tensors")
     chosen = parser.parse_args(arguments)
     catalogs = Catalogs(root)
+    for name in chosen.pages:
+        if catalogs.source(name) is None:
+            parser.error(f"no page {name!r}: name it as in 01-tensors, no ending")
     if chosen.command == "update":
         for path, blocks in catalogs.files(chosen.pages or catalogs.pages()):
             print(update(path, blocks))

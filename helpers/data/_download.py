@@ -19,6 +19,7 @@ CHUNK = 1 << 16
 STALLED = 10.0  # Seconds without a byte before a server counts as silent.
 TRIES = 4  # A connection that breaks after it brought something is made anew.
 PAUSE = 0.5  # Seconds between two tries.
+PATIENCE = 1.0  # Seconds: whoever waited longer has let another process try.
 # A full disk raises an OSError too, which is none of these.
 NETWORK_ERRORS = (
     urllib.error.URLError,
@@ -62,7 +63,7 @@ def download(url: str, md5: str, path: Path, time_limit: float) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.parent / ".download.lock"):
-            waited = time.monotonic() > started + 1
+            waited = time.monotonic() > started + PATIENCE
             if is_whole(path, md5):
                 return  # by another process that downloaded it meanwhile
             if waited:

@@ -154,7 +154,7 @@ def _judge_size(found: tuple[int, ...], expected: tuple[int, ...], tried: str) -
 )
 def moved_at_random(attempt: object) -> str:
     """Try a function that moves every digit of a batch by its own few pixels."""
-    call = "my_moved(images, most)"
+    call = "my_moved(pixels, most)"
     seen: set[tuple[int, int]] = set()
     for most in (3, 2):
         images = torch.rand(200, 1, 28, 28) + 0.1  # ink up to the border
@@ -166,7 +166,7 @@ def moved_at_random(attempt: object) -> str:
             raise Wrong(
                 f"For {tried}: digit {shifts.index(None)} is more than moved. Each "
                 "pixel should be where it was, or up to a few pixels beside it, and "
-                "what it leaves behind black. (`roll` puts there what left the "
+                "what it leaves behind 0. (`roll` puts there what left the "
                 "picture on the other side.)"
             )
         known = [shift for shift in shifts if shift is not None]
