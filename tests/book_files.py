@@ -5,8 +5,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
-CHAPTERS = [path for path in NOTEBOOKS if path.name[:2].isdigit()]
+CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 # What belittles the reader's effort.
 BELITTLING = r"\b(simply|just|obviously|of course|easy|easily)\b"
 

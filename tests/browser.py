@@ -136,6 +136,27 @@ def fits_a_phone(page) -> bool:
     return width <= PHONE["width"]
 
 
+def says(page, text: str) -> None:
+    """Wait until the line that a screen reader reads holds a text."""
+    page.wait_for_function(
+        "text => document.querySelector('[role=status]').textContent.includes(text)",
+        arg=text,
+        timeout=60_000,
+    )
+
+
+def slide(page, key: str, value: int) -> None:
+    """Move a slider, as when a reader pulls it there and lets it go."""
+    page.locator(f"#{key}").evaluate(
+        """(slider, value) => {
+            slider.value = value;
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+            slider.dispatchEvent(new Event("change", { bubbles: true }));
+        }""",
+        value,
+    )
+
+
 def latin_words(page, selector: str) -> set[str]:
     """Return the words in Latin letters that parts of a page say, but for code."""
     said = page.locator(selector).evaluate_all(

@@ -5,12 +5,16 @@ telling part of the message that they must get. That stubs are empty answers is
 tested in test_exercises.py.
 """
 
+import ast
 import inspect
+import linecache
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 
 import pytest
+from book_files import CHAPTERS, read_cells
 
 from helpers.exercises import check, names
 
@@ -25,6 +29,30 @@ class Later:
 def made(answer):
     """Return an answer, making it if it waits for that."""
     return answer.make() if isinstance(answer, Later) else answer
+
+
+def of_book(exercise, name, **names):
+    """Return a function or class that the book's solution of an exercise defines.
+
+    It sees the chapter's imports that it uses, and the names that are handed over.
+    """
+    (path,) = (path for path in CHAPTERS if path.name.startswith(exercise[:2]))
+    place = f"<{exercise}, {name}>"  # where `inspect` looks for the source
+    imports = []
+    for cell in read_cells(path, "code"):
+        source = cell["source"].removeprefix(f"%%solution {exercise}\n")
+        for node in () if source.startswith("%%") else ast.parse(source).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                imports.append(node)
+            elif getattr(node, "name", "") == name:  # the stub, and then the solution
+                answer, lines = node, source.splitlines(keepends=True)
+    uses = {part.id for part in ast.walk(answer) if isinstance(part, ast.Name)}
+    imports = [i for i in imports if uses & {a.asname or a.name for a in i.names}]
+    module = sys.modules[place] = ModuleType(place)
+    vars(module).update(names | {"__name__": place, "__file__": place})
+    linecache.cache[place] = 0, None, lines, place
+    exec(compile(ast.Module([*imports, answer], []), place, "exec"), vars(module))
+    return getattr(module, name)
 
 
 def changed(answer, edits):

@@ -143,6 +143,7 @@ CHINESE = {
     "### Strides (optional)": "### 步子（选读）",
     "A line that rises.": "一条上升的线。",
     "Step a.": "第 a 步。",
+    "step": "步骤",
 }
 
 
@@ -164,9 +165,8 @@ def add_chinese(root: Path) -> None:
     cells = nbformat.read(root / "book" / "01-one.ipynb", as_version=4).cells
     explorer = next(cell.id for cell in cells if "explorer" in cell.source)
     file = polib.pofile(str(locale / "01-one.po"))
-    for step in "abcd":
-        entry = polib.POEntry(msgctxt=f"{explorer} shows", msgid=f"Step {step}.")
-        file.append(entry)
+    for shown in ("step", *(f"Step {step}." for step in "abcd")):
+        file.append(polib.POEntry(msgctxt=f"{explorer} shows", msgid=shown))
     file.save()
     for path in locale.glob("*.po"):
         fill(path, CHINESE)

@@ -10,6 +10,7 @@ import fast_digits
 import fast_photographs
 import numpy as np
 import pytest
+import speed
 import torch
 import torch.nn.functional as F
 from book_files import ROOT, read_cells
@@ -140,13 +141,21 @@ def test_record_of_steps(run, tmp_path, monkeypatch):
         assert row["median"]["seconds"] > 0
 
 
+def hold(megabytes):
+    """Return how much more memory a process held with a tensor of this size."""
+    before = speed.memory()
+    torch.ones(megabytes, 1_000_000, dtype=torch.uint8)
+    return {"megabytes": speed.memory(at_most=True) - before}
+
+
 def test_growth_and_compilation_are_measured(run, tmp_path, monkeypatch):
     """Without the fresh process that both take, which has to import torch."""
     cpu = torch.device("cpu")
     row = run.speed._grow(140, 0, cpu, 1)
     assert row["digits"] == 140
     assert row["seconds"] > 0
-    assert row["megabytes"] >= 0
+    held = run.speed.in_fresh_process(hold, 200)["megabytes"]
+    assert 195 < held < 215
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # to be put back afterwards
     row = run.speed._step_seconds("plain", 0, cpu, 1, str(tmp_path))
     assert row["later"] > 0

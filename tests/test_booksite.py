@@ -36,7 +36,7 @@ def little(tmp_path_factory):
     """Build the little book; return its site, its pages and what the build said."""
     root = write_book(tmp_path_factory.mktemp("little"))
     add_chinese(root)
-    done = build(root)
+    done = build(root, BOOK_SITE_URL="https://b.org/")
     assert done.returncode == 0, done.stdout + done.stderr
     site = root / "_build" / "html"
 
@@ -187,6 +187,7 @@ def test_what_cells_show_is_in_chinese_too(little):
     alternatives = [image["alt"] for image in page.select("main img")]
     assert "一条上升的线。" in alternatives
     assert "第 a 步。" in alternatives
+    assert page.select_one("label.slider").span.get_text() == "步骤"
     solution = page.select_one("details.solution")
     assert solution.summary.get_text() == "解答：点击展开"
     for image in page.select("main img"):
@@ -240,6 +241,15 @@ def test_the_switch_and_the_search_in_a_browser(little, visit):
 
 
 # Where the book is published ------------------------------------------------------
+
+
+def test_pages_tell_others_their_address_and_their_picture_in_full(little):
+    page = little.page("01-one.html", "zh/book")
+    address = page.find("link", rel="canonical")["href"]
+    assert address == "https://b.org/zh/book/01-one.html"
+    picture = page.find("meta", property="og:image")["content"]
+    assert picture == "https://b.org/_static/card.png"
+    assert little.site.joinpath("_static", "card.png").is_file()
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,7 @@ def test_a_step_leaves_the_arrays_that_it_was_given():
     ],
 )
 def test_layers_start_as_pytorchs_do(ours, theirs):
+    torch.manual_seed(0)
     made, layer = ours(np.random.default_rng(0)), theirs()
     for p, parameter in zip(made.parameters(), layer.parameters(), strict=True):
         assert p.shape == tuple(parameter.shape)

@@ -103,8 +103,8 @@ def server(small_archive, empty_cache, monkeypatch):
     content, sums = small_archive
     monkeypatch.setenv("CIFAR10_IMAGES", "")
     running = Server(content)
-    thread = threading.Thread(target=running.serve_forever, daemon=True)
-    thread.start()
+    # It looks that often whether it shall end: twice a second would be slow here.
+    threading.Thread(target=running.serve_forever, args=[0.01], daemon=True).start()
     url = f"http://127.0.0.1:{running.server_port}/cifar-10-python.tar.gz"
     monkeypatch.setattr(CIFAR10, "url", url)
     monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(content).hexdigest())
@@ -258,13 +258,14 @@ def test_files_in_the_cache_that_are_damaged(server, empty_cache, restart):
 
 
 def test_who_waited_for_another_process_in_vain_does_not_try_too(
-    server, empty_cache, capsys
+    server, empty_cache, monkeypatch, capsys
 ):
     """Processes that start together come to the same end."""
+    monkeypatch.setattr(_download, "PATIENCE", 0.05)
     empty_cache.mkdir()
     lock = filelock.FileLock(empty_cache / ".download.lock", thread_local=False)
     with lock:  # which the timer's thread releases
-        threading.Timer(1.5, lock.release).start()
+        threading.Timer(0.6, lock.release).start()
         with concurrent.futures.ThreadPoolExecutor() as pool:
             assert pool.submit(data.cifar10, "train").result(60).is_stand_in
     assert server.ranges == []

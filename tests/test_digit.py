@@ -29,7 +29,7 @@ STROKES = {
 }
 
 
-def drawn(digit, size=200, width=20, paper=255, ink=0, field=None, corner=None):
+def drawn(digit, size=100, width=10, paper=255, ink=0, field=None, corner=None):
     field = field or (2 * size, 2 * size)
     left, top = corner or (size // 2, size // 2)
     picture = Image.new("L", field, paper)
@@ -113,8 +113,8 @@ def test_mnist_itself_stays_as_it_is_and_is_read_as_before(digits, read):
 @pytest.mark.parametrize(
     ("options", "tolerance"),
     [
-        ({"corner": (30, 30)}, 1e-3),
-        ({"corner": (180, 190)}, 1e-3),
+        ({"corner": (15, 15)}, 1e-3),
+        ({"corner": (90, 94)}, 1e-3),
         ({"paper": 140, "ink": 115}, 1e-3),
         ({"paper": 0, "ink": 255}, 1e-3),
         ({"size": 40, "width": 4}, 0.35),
@@ -142,7 +142,7 @@ def test_a_tight_picture_has_ink_along_its_border(digit):
 
 def test_box_and_center():
     for digit in range(10):
-        field = prepared(digit, corner=(20, 150))[0]
+        field = prepared(digit, corner=(10, 75))[0]
         rows = torch.nonzero(field.amax(dim=1) > 0.1).flatten()
         columns = torch.nonzero(field.amax(dim=0) > 0.1).flatten()
         height = (rows[-1] - rows[0] + 1).item()
@@ -161,7 +161,7 @@ def test_thin_strokes_do_not_fade_and_ordinary_ones_stay(size, width):
         thin = prepared(digit, size=size, width=width)
         assert thin.max() > 0.6
         assert thin.sum() > 25  # MNIST's faintest digits hold about that
-        assert prepared(digit, width=30).sum() > 1.1 * prepared(digit).sum()
+        assert prepared(digit, width=15).sum() > 1.1 * prepared(digit).sum()
 
 
 # --- The network reads what was prepared; chance is 10 % ----------------------------
@@ -226,8 +226,8 @@ def test_photographs(digits, read, save):
 def test_a_speck_of_dirt(read):
     made = []
     for digit in range(10):
-        picture = drawn(digit, field=(600, 500), corner=(60, 80))
-        picture.paste(0, (550, 450, 554, 454))
+        picture = drawn(digit, field=(300, 250), corner=(30, 40))
+        picture.paste(0, (275, 225, 277, 227))
         made.append(data.prepare_digit(as_tensor(picture)))
     assert (read(made) == torch.arange(10)).sum() >= 8
 
@@ -262,7 +262,7 @@ def test_paper_with_transparent_corners(save, paper, ink):
     picture = drawn(5, paper=paper, ink=ink).convert("RGBA")
     mask = Image.new("L", picture.size, 0)
     box = (0, 0, picture.width - 1, picture.height - 1)
-    ImageDraw.Draw(mask).rounded_rectangle(box, radius=80, fill=255)
+    ImageDraw.Draw(mask).rounded_rectangle(box, radius=40, fill=255)
     picture.putalpha(mask)
     assert difference(data.digit_from_file(save(picture)), prepared(5)) < 0.02
 
@@ -371,11 +371,11 @@ def plain(read):
 @pytest.mark.parametrize("finish", [None, grainy], ids=["clean", "grainy"])
 @pytest.mark.parametrize("case", [*EDGES, *LIGHTS])
 def test_what_is_beside_the_paper_is_never_read(case, finish, read, plain):
-    """Three digits a case; over all cases, each digit has its turn."""
+    """Two digits a case; over all cases, each digit has its turn."""
     change = (EDGES | LIGHTS)[case]
     first = [*EDGES, *LIGHTS].index(case) + 5 * (finish is grainy)
     right = 0
-    for digit in (first % 10, (first + 3) % 10, (first + 7) % 10):
+    for digit in (first % 10, (first + 3) % 10):
         picture = change(page(digit))
         picture = finish(picture) if finish else picture
         try:

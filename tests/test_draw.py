@@ -20,6 +20,8 @@ from browser import (
     axe_violations,
     fits_a_phone,
     latin_words,
+    says,
+    slide,
     visits,
 )
 
@@ -161,7 +163,7 @@ def test_networks_are_written_once_and_where_a_page_draws(tmp_path, monkeypatch)
 def opened(seen, url):
     """Open the page and return it."""
     seen.page.goto(url)
-    expect_verdict(seen.page, "The network says")
+    says(seen.page, "The network says")
     return seen.page
 
 
@@ -177,17 +179,9 @@ def used(browser, address):
         yield opened(visit(), address + "book/draw.html")
 
 
-def expect_verdict(page, text):
-    """Wait until the line that a screen reader reads holds a text."""
-    page.wait_for_function(
-        "text => document.getElementById('verdict').textContent.includes(text)",
-        arg=text,
-    )
-
-
 def empty(page):
     page.click("#clear")
-    expect_verdict(page, "The field is empty")
+    says(page, "The field is empty")
 
 
 def draw(page, code, left=0.25, top=0.15, size=0.7, slant=0.0):
@@ -248,7 +242,7 @@ def test_layers_show_what_pytorch_computes(used):
     model.load_state_dict(state_dict(network))
     index = next(s["index"] for s in network["samples"] if s["label"] == 4)
     used.check("input[name=sample] >> nth=4")
-    expect_verdict(used, f"Test digit {index}, a 4.")
+    says(used, f"Test digit {index}, a 4.")
     seen = {}
     for name in ("conv1", "conv2", "fc1"):
         layer = getattr(model, name)
@@ -291,7 +285,7 @@ def test_prepared_like_digit_from_file(used, tmp_path, digit, place):
     """The PNG that the page saves, read in Python, gives the pixels it shows."""
     empty(used)
     draw(used, DIGITS[digit], **place)
-    expect_verdict(used, "The network says")
+    says(used, "The network says")
     with used.expect_download() as download:
         used.click("#save")
     assert download.value.suggested_filename == "my-digit.png"
@@ -312,12 +306,12 @@ def test_drawn_digits_are_read(used):
     for digit in (0, 1, 7):
         empty(used)
         draw(used, DIGITS[digit])
-        expect_verdict(used, f"The network says {digit}, ")
+        says(used, f"The network says {digit}, ")
         assert said(used) == str(digit)
     for digit in range(2, 8):
         empty(used)
         draw(used, DIGITS[digit], **places[digit % 3])
-        expect_verdict(used, "The network says")
+        says(used, "The network says")
         right += said(used) == str(digit)
     assert right >= 4  # of 6
 
@@ -343,7 +337,7 @@ def test_finger(visit, address):
         kind = "touchMove" if i else "touchStart"
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    expect_verdict(page, "The network says 1, ")
+    says(page, "The network says 1, ")
     assert page.evaluate("scrollY") == before
 
 
@@ -358,19 +352,18 @@ def test_keyboard_alone(page):
     samples = parse(SCRIPT.read_text("utf-8"))["samples"]
     for sample in (samples[3], samples[4]):
         page.keyboard.press("ArrowRight")
-        expect_verdict(page, f"The network says {sample['label']}, ")
-        expect_verdict(page, f"Test digit {sample['index']}, a {sample['label']}.")
-    assert page.locator("#verdict").get_attribute("role") == "status"
+        says(page, f"The network says {sample['label']}, ")
+        says(page, f"Test digit {sample['index']}, a {sample['label']}.")
     for _ in range(5):
         page.keyboard.press("ArrowLeft")  # around to the last, a misread one
     last = samples[-1]
-    expect_verdict(page, f"Test digit {last['index']}, a {last['label']}.")
+    says(page, f"Test digit {last['index']}, a {last['label']}.")
     assert said(page) != str(last["label"])
     for _ in range(4):
         page.keyboard.press("Shift+Tab")
     assert page.evaluate("document.activeElement.id") == "clear"
     page.keyboard.press("Enter")
-    expect_verdict(page, "The field is empty")
+    says(page, "The field is empty")
 
 
 def comes_to_show(page, picture, same=True):
@@ -385,53 +378,42 @@ def comes_to_show(page, picture, same=True):
 def test_clear_and_undo(page):
     assert page.locator("input[name=sample]:checked").count() == 1
     draw(page, DIGITS[1])
-    expect_verdict(page, "The network says 1, ")
+    says(page, "The network says 1, ")
     assert "Test digit" not in page.locator("#verdict").inner_text()
     assert page.locator("input[name=sample]:checked").count() == 0
     empty(page)
     assert shown(page).sum() == 0
     assert page.locator("#probabilities .best").count() == 0
     draw(page, DIGITS[1])
-    expect_verdict(page, "The network says 1, ")
+    says(page, "The network says 1, ")
     one = shown(page)
     draw(page, "00 99")
     assert comes_to_show(page, one, same=False)
     page.click("#undo")
     assert comes_to_show(page, one)
-    expect_verdict(page, "The network says 1, ")
+    says(page, "The network says 1, ")
     page.click("#undo")
-    expect_verdict(page, "The field is empty")
+    says(page, "The field is empty")
     page.click("#undo")
     page.click("#save")
-    expect_verdict(page, "no drawing to save")
-
-
-def pull(page, stop):
-    """Pull the slider over the training to a stop."""
-    page.locator("#stop").evaluate(
-        """(slider, stop) => {
-            slider.value = stop;
-            slider.dispatchEvent(new Event("input", { bubbles: true }));
-        }""",
-        stop,
-    )
+    says(page, "no drawing to save")
 
 
 def test_back_to_the_beginning_of_training(used):
     used.check("input[name=sample] >> nth=0")
-    expect_verdict(used, "The network says 0, over 99")
-    pull(used, 0)
-    expect_verdict(used, "After 0 steps of training.")
+    says(used, "The network says 0, over 99")
+    slide(used, "stop", 0)
+    says(used, "After 0 steps of training.")
     shares = used.locator("#probabilities td:last-child").all_inner_texts()
     assert all(4 <= int(re.search(r"\d+", text)[0]) <= 20 for text in shares)
-    pull(used, len(booksite_draw.STOPS) - 1)
-    expect_verdict(used, "After 860 steps of training.")
+    slide(used, "stop", len(booksite_draw.STOPS) - 1)
+    says(used, "After 860 steps of training.")
     assert said(used) == "0"
-    pull(used, len(booksite_draw.STOPS))
+    slide(used, "stop", len(booksite_draw.STOPS))
     used.wait_for_function(
         "!document.getElementById('verdict').textContent.includes('steps')"
     )
-    expect_verdict(used, "The network says 0, over 99")
+    says(used, "The network says 0, over 99")
 
 
 def test_the_second_network_reads_some_that_the_first_misreads(page):
@@ -441,7 +423,7 @@ def test_the_second_network_reads_some_that_the_first_misreads(page):
     for case in cases:
         meant, read = re.findall(r"\d", case.inner_text())
         case.locator("button").click()
-        expect_verdict(page, f"The network says {read}, ")
+        says(page, f"The network says {read}, ")
         assert meant != read
     page.select_option("#network", "varied")
     kernels = trained_model("varied")[0].conv1.weight
@@ -453,7 +435,7 @@ def test_the_second_network_reads_some_that_the_first_misreads(page):
     assert page.locator("#stop").is_disabled()
     for case, digit in zip(cases, (7, 1, 4), strict=True):
         case.locator("button").click()
-        expect_verdict(page, f"The network says {digit}, ")
+        says(page, f"The network says {digit}, ")
     page.select_option("#network", "dropout")
     page.wait_for_function("!document.getElementById('stop').disabled")
 
@@ -463,7 +445,7 @@ def test_accessible_and_quiet_in_both_themes(visit, address):
     seen = visit(color_scheme="light")
     page = opened(seen, address + "book/draw.html")
     draw(page, DIGITS[7])
-    expect_verdict(page, "The network says 7, ")
+    says(page, "The network says 7, ")
     page.evaluate(UNFOLD)
     assert axe_violations(page) == []
     corner = """() => [...document.querySelector("#conv2 canvas").getContext("2d")
@@ -489,13 +471,13 @@ def test_in_chinese_and_from_a_folder(visit):
     seen = visit()
     page = seen.page
     page.goto(SITE.joinpath("zh", "book", "draw.html").as_uri())
-    expect_verdict(page, "测试数字")
-    pull(page, 1)
-    expect_verdict(page, "训练 30 步之后。")
+    says(page, "测试数字")
+    slide(page, "stop", 1)
+    says(page, "训练 30 步之后。")
     page.click("#clear")
-    expect_verdict(page, "画图区是空的")
+    says(page, "画图区是空的")
     draw(page, DIGITS[7])
-    expect_verdict(page, "网络说是 ")
+    says(page, "网络说是 ")
     names = {"JavaScript", "MNIST", "PNG", "logit", "softmax"}
     assert latin_words(page, "#pad, #layers, .wrong") <= names
     assert seen.faults("file://") == []

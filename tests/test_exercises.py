@@ -4,14 +4,11 @@ import dataclasses
 import json
 import random
 import re
-import subprocess
-import sys
 
 import nbformat
 import numpy as np
 import pytest
 import torch
-from book_files import ROOT
 from torch import nn
 
 from helpers import exercises
@@ -132,20 +129,6 @@ def test_unknown_exercises(name, told):
         with pytest.raises(ValueError, match=re.escape(told)) as error:
             function(name)
         assert len(str(error.value)) < 150, "a whole answer is not printed"
-
-
-def test_only_the_chapter_that_is_asked_for_is_imported():
-    code = """
-import sys
-from helpers.exercises import check, names
-def loaded():
-    return [n for n in sys.modules if n.startswith("helpers.exercises.chapter")]
-assert not loaded()
-check("02.1", None)
-assert loaded() == ["helpers.exercises.chapter02"]
-assert {name[:2] for name in names()} == {name[-2:] for name in loaded()}
-"""
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_what_a_notebook_gets():

@@ -5,8 +5,8 @@ import random
 
 import numpy as np
 import torch
-from exercise_cases import changed, of_chapter
-from torch.utils.data import DataLoader, Dataset, Subset, random_split
+from exercise_cases import changed, of_book, of_chapter
+from torch.utils.data import DataLoader, Subset, random_split
 
 from helpers import data
 
@@ -51,19 +51,7 @@ def split_by_class(dataset):
     return Subset(dataset, rest), Subset(dataset, held)
 
 
-class Sums(Dataset):
-    def __init__(self, images, labels):
-        self.images, self.labels = images, labels
-        generator = torch.Generator().manual_seed(0)
-        self.partners = torch.randperm(len(images), generator=generator)
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        other = self.partners[index]
-        picture = torch.cat([self.images[index], self.images[other]], dim=2)
-        return picture, self.labels[index] + self.labels[other]
+Sums = of_book("03.4", "MyDigitSums")
 
 
 class AllAtOnce:

@@ -95,6 +95,20 @@ def along_on_copies(network, images, labels, step_sizes):
     return np.array(losses)
 
 
+def along_a_sum(network, images, labels, step_sizes):
+    F.cross_entropy(network(images), labels).backward()
+    gradients = [w.grad for w in network.parameters()]
+    with torch.no_grad():
+        start = [w.clone() for w in network.parameters()]
+        losses = []
+        for size in step_sizes:
+            moves = zip(network.parameters(), start, gradients, strict=True)
+            for w, w0, g in moves:
+                w.copy_(w0 - size * g)
+            losses.append(F.cross_entropy(network(images), labels))
+    return losses
+
+
 class Adam:
     def __init__(self, parameters, lr):
         self.parameters, self.lr, self.t = list(parameters), lr, 0
@@ -220,6 +234,7 @@ WRONG = {
         (lambda *a: along(*a)[:2], "should be 6 values, but has 2"),
         (lambda *a: min(along(*a)), "should be 6 values, but is"),
         (changed(along, {"- size": "- 2 * size"}), "With the step size"),
+        (along_a_sum, "came with gradients of an earlier batch"),
     ],
     "05.4": [
         (changed(Adam, {"w -= ": "w += "}), "uphill"),

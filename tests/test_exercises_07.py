@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 import torch.nn.functional as F
-from exercise_cases import of_chapter
+from exercise_cases import of_book, of_chapter
 from PIL import Image
 
 from helpers import data
@@ -115,10 +115,7 @@ def turned(images, most):
     return torch.stack([i.rot90(k % 4, (1, 2)) for k, i in enumerate(images)])
 
 
-def answers(probabilities, threshold):
-    tops, classes = probabilities.max(dim=1)
-    classes[tops < threshold] = -1
-    return classes
+answers = of_book("07.4", "my_answers")
 
 
 def answers_in_a_list(probabilities, threshold):

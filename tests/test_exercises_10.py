@@ -1,11 +1,9 @@
 """Answers to the exercises of chapter 10."""
 
-import math
-
 import numpy as np
 import torch
 import torch.nn.functional as F
-from exercise_cases import changed, of_chapter
+from exercise_cases import changed, of_book, of_chapter
 from torch.utils.data import DataLoader, TensorDataset
 
 
@@ -22,15 +20,7 @@ def parts_of(images, labels, num_parts):
     return zip(images.chunk(num_parts), labels.chunk(num_parts), strict=True)
 
 
-def pieces_of(images, labels, size):
-    return zip(images.split(size), labels.split(size), strict=True)
-
-
-def gather(model, images, labels, num_parts):
-    model.zero_grad()
-    for some_images, some_labels in parts_of(images, labels, num_parts):
-        loss = F.cross_entropy(model(some_images), some_labels)
-        (loss / num_parts).backward()
+gather = of_book("10.3", "my_gather", loss_fn=F.cross_entropy)
 
 
 class Gathering:
@@ -53,18 +43,8 @@ def gather_at_the_end(model, images, labels, num_parts):
     torch.stack(losses).mean().backward()
 
 
-class Batches:
-    def __init__(self, dataset, batch_size, device):
-        self.tensors = [t.to(device) for t in dataset.tensors]
-        self.size, self.device = batch_size, device
-
-    def __len__(self):
-        return math.ceil(len(self.tensors[0]) / self.size)
-
-    def __iter__(self):
-        order = torch.randperm(len(self.tensors[0]), device=self.device)
-        for chosen in order.split(self.size):
-            yield [t[chosen] for t in self.tensors]
+Batches = of_book("10.2", "MyDeviceBatches")
+finish = of_book("10.4", "my_finish")
 
 
 def batches(dataset, batch_size, device):
@@ -96,15 +76,6 @@ class Once(Batches):
 
     def __iter__(self):
         return self.batches
-
-
-def finish(copies, computes, room):
-    arrived, done = 0.0, []
-    for batch, (copy, compute) in enumerate(zip(copies, computes, strict=True)):
-        has_room = done[batch - room] if batch >= room else 0.0
-        arrived = max(arrived, has_room) + copy
-        done.append(max(arrived, done[-1] if done else 0.0) + compute)
-    return done[-1]
 
 
 def finish_by_events(copies, computes, room):
@@ -160,7 +131,7 @@ WRONG = {
             "times that of the whole batch",
         ),
         (
-            changed(gather, {"parts_of": "pieces_of"}),
+            changed(gather, {"images.chunk": "images.split", "ls.chunk": "ls.split"}),
             "`chunk(n)` makes `n` parts",
         ),
         (
@@ -176,7 +147,10 @@ WRONG = {
     ],
     "10.2": [
         (changed(Batches, {"randperm": "arange"}), "shuffle them"),
-        (changed(Batches, {"split(self.size)": "split(self.size)[:-1]"}), "never come"),
+        (
+            changed(Batches, {"(self.batch_size)": "(self.batch_size)[:-1]"}),
+            "never come",
+        ),
         (
             changed(
                 Batches,
@@ -188,7 +162,7 @@ WRONG = {
             "Others come twice",
         ),
         (
-            changed(Batches, {"math.ceil": "int"}),
+            changed(Batches, {"-(-len": "(len"}),
             "The last batch is smaller, and counts",
         ),
         (
@@ -199,7 +173,7 @@ WRONG = {
             changed(
                 Batches,
                 {
-                    "t[chosen] for t": "t.roll(k, 0)[chosen] for k, t",
+                    "tensor[chosen] for": "tensor.roll(k, 0)[chosen] for k,",
                     "in self.tensors]": "in enumerate(self.tensors)]",
                 },
             ),
@@ -210,22 +184,24 @@ WRONG = {
             changed(
                 Batches,
                 {
-                    "self.size,": "self.dataset = dataset\n        self.size,",
-                    "t[chosen]": "t.to(self.device)",
+                    "self.batch_size,": "self.dataset, self.batch_size,",
+                    "= batch_size,": "= dataset, batch_size,",
+                    "tensor[chosen]": "tensor.to(self.device)",
                     "in self.tensors": "in self.dataset[chosen.cpu()]",
                 },
             ),
             "fetches from `dataset` again",
         ),
         (
-            changed(Batches, {"t[chosen]": "torch.stack([t[i] for i in chosen])"}),
+            changed(
+                Batches,
+                {"[tensor[chosen]": "[torch.stack([tensor[i] for i in chosen])"},
+            ),
             "one by one",
         ),
         (batches_of_a_loader, "A `DataLoader` is at work"),
         (
-            changed(
-                Batches, {"order.split(self.size)": "DataLoader(order, self.size)"}
-            ),
+            changed(Batches, {"order.split(": "torch.utils.data.DataLoader(order, "}),
             "A `DataLoader` is at work",
         ),
         (
@@ -234,10 +210,7 @@ WRONG = {
         ),
         (changed(Batches, {"__len__": "length"}), "has no len()"),
         (
-            changed(
-                Batches,
-                {"[t[chosen] for t in self.tensors]": "self.tensors[0][chosen]"},
-            ),
+            changed(Batches, {"yield [": "yield self.tensors[0][chosen]; ["}),
             "a batch",
         ),
         (torch.zeros(3), "should be a function"),

@@ -134,5 +134,6 @@ def test_a_pdf_has_bookmarks_and_page_numbers(built):
 
 def test_a_pdf_wants_a_browser(built, tmp_path):
     done = print_book(built, PATH=str(tmp_path))
+    assert done.returncode == 1
     assert "say where one is" in done.stderr
     assert "Traceback" not in done.stderr

@@ -7,11 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from book_files import NOTEBOOKS, ROOT, read_cells
+from book_files import CHAPTERS, ROOT, read_cells
 from markdown_it import MarkdownIt
 
 TOP = sorted(ROOT.glob("*.md"))
-PAGES = TOP + sorted((ROOT / "book").glob("*.md")) + NOTEBOOKS
+PAGES = TOP + sorted((ROOT / "book").glob("*.md")) + CHAPTERS
 FOLDERS = r"(?<![\w./{…-])(?:book|helpers|tests|\.ci|\.github)/[\w./-]*\w"
 
 every_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -107,9 +107,6 @@ def test_description(path):
     description = soup(path).find("meta", {"name": "description"})
     assert 40 <= len(description["content"]) <= 160
     assert soup(path).find("meta", property="og:title")
-    if soup(path).find("link", rel="canonical"):
-        picture = soup(path).find("meta", property="og:image")["content"]
-        assert picture.startswith("https://"), "other programs need it in full"
 
 
 def test_titles_differ():
@@ -186,7 +183,9 @@ def test_chapter_is_complete(chapter):
     assert len(section.select(".quiz > fieldset")) == 5
     assert len(section.select("details > summary")) >= 15
     assert not section.select("details[open], script")
-    assert "import" not in section.get_text(), "the cell's code is not shown"
+    assert "from helpers.exercises" not in section.get_text(), (
+        "the cell's code is not shown"
+    )
 
 
 @every_book_page
@@ -353,6 +352,11 @@ def test_figures_follow_the_theme_and_the_button_is_remembered(visit, address):
     page.reload()
     page.wait_for_function(is_dark)
     assert page.locator("button.theme").inner_text() == "Light"
+    other_tab = page.context.new_page()
+    other_tab.goto(page.url)
+    other_tab.click("button.theme")
+    page.wait_for_function(f"!{is_dark}")
+    assert page.locator("button.theme").inner_text() == "Dark"
 
 
 def test_frames_wait_until_the_reader_moves(visit, address):
@@ -416,18 +420,20 @@ def test_search_finds_every_term_of_the_glossary(look_up):
 @pytest.mark.parametrize(
     ("symptom", "exhibits"),
     [
-        ("stuck at 2.303", {4, 12, 14, 18}),
-        ("stuck at 1.461", {1}),
-        ("100 % on the test set", {2}),
-        ("accuracy drops after loading", {7, 17}),
-        ("memory grows", {7, 10}),
-        ("mat1 and mat2 shapes cannot be multiplied", {14}),
+        ("stuck at 2.303", "an-optimizer relu a-flatten a-learning-rate"),
+        ("stuck at 1.461", "softmax"),
+        ("100 % on the test set", "a-test-loader"),
+        ("accuracy drops after loading", "evaluation normalized"),
+        ("memory grows", "evaluation a-total"),
+        ("mat1 and mat2 shapes cannot be multiplied", "a-flatten"),
     ],
 )
 def test_search_leads_from_a_symptom_to_its_exhibits(look_up, symptom, exhibits):
-    found = look_up(symptom)[: len(exhibits)]
-    numbers = {int(re.search(r"#exhibit-(\d+)-", link)[1]) for link in found}
-    assert numbers == exhibits
+    """Of each exhibit, the words stand with which its heading begins."""
+    beginnings = exhibits.split()
+    found = look_up(symptom)[: len(beginnings)]
+    for words in beginnings:
+        assert any(re.search(rf"#exhibit-\d+-{words}", link) for link in found), found
 
 
 def test_search_knows_other_forms_of_a_word_and_what_is_not_there(look_up):

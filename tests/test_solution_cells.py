@@ -5,7 +5,7 @@ import re
 
 import nbformat
 import pytest
-from book_files import CHAPTERS, ROOT
+from book_files import CHAPTERS, ROOT, tags
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -43,7 +43,9 @@ def done():
     runs the checks once more at the end.
     """
     cells = nbformat.read(CHAPTERS[0], as_version=4).cells
-    checks = [c for c in cells if "check" in c.metadata.get("tags", ())]
+    plot = r"plt\.show\(|interactive\.explore\("  # the text's figures take time
+    cells = [c for c in cells if "solution" in tags(c) or not re.search(plot, c.source)]
+    checks = [c for c in cells if "check" in tags(c)]
     name = re.search(r"my_\w+", checks[0].source)[0]
     cells.insert(cells.index(checks[0]), new_code_cell(f"{name} = 'a wrong answer'"))
     cells += [new_code_cell(cell.source, metadata=cell.metadata) for cell in checks]
@@ -77,9 +79,9 @@ def status(outputs):
 
 def test_run_all_makes_no_wrong_answer_right(done):
     for cell in done[0]:
-        if "solution" in cell.metadata.get("tags", ()):
+        if "solution" in tags(cell):
             shown_by(cell.outputs)
-    checks = [c for c in done[0] if "check" in c.metadata.get("tags", ())]
+    checks = [c for c in done[0] if "check" in tags(c)]
     verdicts = [status(cell.outputs) for cell in checks]
     expected = ["wrong"] + ["empty"] * (len(checks) // 2 - 1)
     assert verdicts == expected * 2, "below the answer, and after everything has run"

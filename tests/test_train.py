@@ -184,8 +184,11 @@ def test_ctrl_c_says_what_goes_on_and_that_works(tmp_path):
     process = subprocess.Popen(
         [sys.executable, *words], cwd=REPOSITORY, text=True, **pipes
     )
-    while "Epoch 0" not in process.stdout.readline():
-        pass
+    for line in process.stdout:
+        if "Epoch 0" in line:
+            break
+    else:
+        pytest.fail(process.stderr.read())
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=300)
     assert (process.returncode, errors) == (130, "")

@@ -19,6 +19,8 @@ from browser import (
     axe_violations_in_both_themes,
     fits_a_phone,
     latin_words,
+    says,
+    slide,
     visits,
 )
 from torch import nn
@@ -75,15 +77,6 @@ def opened(seen, url):
     seen.page.goto(url)
     seen.page.locator("#lab").wait_for()
     return seen.page
-
-
-def says(page, text):
-    """Wait until the line that a screen reader reads holds a text."""
-    page.wait_for_function(
-        "text => document.getElementById('says').textContent.includes(text)",
-        arg=text,
-        timeout=60_000,
-    )
 
 
 def shown(page, key, kind="test"):
@@ -331,17 +324,6 @@ def test_the_same_seed_gives_the_same_steps(page):
     page.click("#other")
     assert page.url.endswith("#seed=2")
     assert three_steps() != first
-
-
-def slide(page, key, value):
-    page.locator(f"#{key}").evaluate(
-        """(slider, value) => {
-            slider.value = value;
-            slider.dispatchEvent(new Event("input", { bubbles: true }));
-            slider.dispatchEvent(new Event("change", { bubbles: true }));
-        }""",
-        value,
-    )
 
 
 def test_changes_are_marked_and_in_the_address(page):

@@ -29,6 +29,14 @@ themeButton.addEventListener("click", () => {
   showTheme();
 });
 systemIsDark.addEventListener("change", showTheme);
+// Another tab may have chosen, or another page before the reader came back to this one.
+function followChoice() {
+  if (!hasDark) return;
+  try { root.dataset.theme = localStorage.getItem("pytorch-by-hand-theme") ?? ""; } catch { /* not kept */ }
+  showTheme();
+}
+addEventListener("storage", followChoice);
+addEventListener("pageshow", (event) => event.persisted && followChoice());
 let onScreen;  // paper is light
 addEventListener("beforeprint", () => {
   onScreen = root.dataset.theme;

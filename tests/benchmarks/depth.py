@@ -72,9 +72,9 @@ def measure(
 ) -> dict[str, Any]:
     """Train one of `STACKS`; return a row per epoch, as photographs.py has them."""
     stack = STACKS[name]
-    train, validation, _ = (
+    train, validation = (
         data.to_tensors(part, data.CIFAR10_MEAN, data.CIFAR10_STD)
-        for part in parts(limit)
+        for part in parts(limit)[:2]
     )
     train = TensorDataset(*train[: stack.num_photographs])
     torch.manual_seed(seed)

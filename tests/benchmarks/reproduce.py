@@ -9,7 +9,7 @@ time: the same command goes on after the last finished epoch.
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,18 +131,13 @@ RECIPES = {
         softmax=True,
         claim={"test_accuracy": 97.53},
     ),
-    "004-without-softmax": Tutorial(
-        title="MNIST, tutorial 004 with its softmax taken out",
-        model="small-padded",
-        batch_size=100,
-        num_epochs=2,
-        optimizer="Adam",
-        lr=0.001,
-        mean=(0.0,),
-        std=(1.0,),
-        shuffle=False,
-    ),
 }
+RECIPES["004-without-softmax"] = replace(
+    RECIPES["004"],
+    title="MNIST, tutorial 004 with its softmax taken out",
+    softmax=False,
+    claim={},
+)
 
 # How many runs the records have of each: an interval needs ten, where they are cheap.
 NUM_SEEDS = dict.fromkeys(RECIPES, 10) | {"000": 1, "001": 3, "002": 3}
@@ -178,6 +173,7 @@ def run(
     device: torch.device,
     folder: Path,
     tensors: tuple[TensorDataset, TensorDataset],
+    source: str = "MNIST",
 ) -> dict[str, Any]:
     """Train one recipe with one seed, or go on with it, and return its record.
 
@@ -193,6 +189,8 @@ def run(
         Where the checkpoint of this run is kept, one per epoch.
     tensors : pair of TensorDataset
         Training and test data from `load_data`.
+    source : str
+        What they come from, as `load_data` says.
 
     Returns
     -------
@@ -209,16 +207,16 @@ def run(
     train, test = tensors
     model, optimizer = build(recipe, seed, device)
     generator = torch.Generator().manual_seed(seed)
-    settings: dict[str, Any] = {"recipe": asdict(recipe)}
+    settings: dict[str, Any] = {"recipe": asdict(recipe), "data": source}
     state = checkpoint.TrainingState(model, optimizer, generator, settings=settings)
     loader = data.batches(train, recipe.batch_size, recipe.shuffle, generator)
     test_loader = data.batches(test, 1_000)
     if checkpoint.latest(folder):
         checkpoint.load(folder, state, fallback=True)
-        if state.settings.get("recipe") != settings["recipe"]:
+        if any(state.settings.get(key) != settings[key] for key in settings):
             raise SystemExit(
-                f"{folder} holds a run of another recipe: delete it, or name another "
-                "folder with --runs"
+                f"{folder} holds a run of another recipe or of other data: delete "
+                "it, or name another folder with --runs"
             )
     loss_fn = nn.CrossEntropyLoss()
     # Going through all training data once more takes a quarter of an epoch's time.
@@ -293,7 +291,8 @@ def write_record(name: str, record: dict[str, Any], source: str, folder: Path) -
     path = folder / f"tutorial-{name}.json"
     recipe = json.loads(json.dumps(asdict(RECIPES[name])))  # as a file has it
     old = json.loads(path.read_text()) if path.exists() else {}
-    runs = old["runs"] if old.get("recipe") == recipe else []
+    same = (old.get("recipe"), old.get("data")) == (recipe, source)
+    runs = old["runs"] if same else []
     runs = [run for run in runs if run["seed"] != record["seed"]]
     content = {
         "tutorial": name,
@@ -329,7 +328,7 @@ def main(arguments: list[str] | None = None) -> int:
         for seed in options.seeds or range(NUM_SEEDS[name]):
             folder = options.runs / f"{name}-seed-{seed}"
             try:
-                record = run(name, seed, device, folder, (train, test))
+                record = run(name, seed, device, folder, (train, test), source)
             except KeyboardInterrupt:
                 print(f"\nStopped. The same command goes on after {folder}.")
                 return 130

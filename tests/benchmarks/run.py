@@ -51,7 +51,7 @@ def read_options(
     parser.add_argument("--again", action="store_true", help="measure once more")
     parser.add_argument("--note", default="", help="on the machine, for the record")
     options = parse(parser, arguments)
-    if options.limit and options.out == records.FOLDER:
+    if options.limit and options.out.resolve() == records.FOLDER.resolve():
         parser.error("--limit is for trying: name another folder with --out")
     if options.threads:
         torch.set_num_threads(options.threads)

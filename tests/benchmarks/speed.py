@@ -1,6 +1,7 @@
 """How long an epoch takes, how much of it is waiting for data, and how it grows."""
 
 import os
+import re
 import statistics
 import sys
 import tempfile
@@ -82,13 +83,13 @@ def _grow(
     train = Subset(with_transform("train", IN_MEMORY), range(digits))
     test = Subset(with_transform("test", IN_MEMORY), range(100))
     run(IN_MEMORY, seed, device, test, test)  # what a run of any size needs
-    before = current_memory()
+    before = memory()
     record = run(IN_MEMORY, seed, device, train, test)
     return {
         "seed": seed,
         "digits": digits,
         "seconds": record["epochs"][-1]["seconds"],
-        "megabytes": peak_memory() - before,
+        "megabytes": memory(at_most=True) - before,
     }
 
 
@@ -122,22 +123,20 @@ def _step_seconds(
     return {"seed": seed, "first": first, "later": statistics.median(later)}
 
 
-def peak_memory() -> float:
-    """Return the most memory that this process has held so far, in MB."""
+def memory(*, at_most: bool = False) -> float:
+    """Return the memory that this process holds, or has held at most, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Linux counts in KiB. Its `ru_maxrss` begins with the parent's.
+        line = "VmHWM" if at_most else "VmRSS"
+        (held,) = re.findall(rf"{line}:\s*(\d+) kB", status.read_text("utf-8"))
+        return int(held) * 1024 / 1e6
     try:
         import resource
     except ImportError:
         raise Missing("for Windows does not tell a process's memory") from None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
-
-
-def current_memory() -> float:
-    """Return the memory that this process holds, in MB."""
-    status = Path("/proc/self/statm")
-    if not status.exists():
-        return peak_memory()
-    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 LOADING = Part(
