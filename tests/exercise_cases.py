@@ -31,7 +31,7 @@ def made(answer):
     return answer.make() if isinstance(answer, Later) else answer
 
 
-def of_book(exercise, name, **names):
+def of_book(exercise, name, **given):
     """Return a function or class that the book's solution of an exercise defines.
 
     It sees the chapter's imports that it uses, and the names that are handed over.
@@ -49,7 +49,7 @@ def of_book(exercise, name, **names):
     uses = {part.id for part in ast.walk(answer) if isinstance(part, ast.Name)}
     imports = [i for i in imports if uses & {a.asname or a.name for a in i.names}]
     module = sys.modules[place] = ModuleType(place)
-    vars(module).update(names | {"__name__": place, "__file__": place})
+    vars(module).update(given | {"__name__": place, "__file__": place})
     linecache.cache[place] = 0, None, lines, place
     exec(compile(ast.Module([*imports, answer], []), place, "exec"), vars(module))
     return getattr(module, name)

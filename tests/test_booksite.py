@@ -132,6 +132,8 @@ def test_results_are_kept_and_a_failing_cell_fails_the_build(little, monkeypatch
     helpers.joinpath("classroom", "grade.py").write_text("a = 1\n")
     helpers.joinpath("__pycache__").mkdir()  # as an import leaves it
     helpers.joinpath("__pycache__", "models.pyc").write_text("")
+    helpers.joinpath(".ipynb_checkpoints").mkdir()  # as JupyterLab leaves it
+    helpers.joinpath(".ipynb_checkpoints", "models-checkpoint.py").write_text("a = 1\n")
     assert execution.execution_key(little.root) == key
     monkeypatch.setenv("CIFAR10_IMAGES", "photographs.zip")
     assert execution.execution_key(little.root) != key

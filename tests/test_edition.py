@@ -125,6 +125,7 @@ def test_what_is_to_be_seen_in_a_solution_is_said_in_chinese():
         ("about %(n)s min", "约 %(m)s 分钟", "placeholders"),
         ("a five in 2 parts", "分成 2 份的 6", "numbers"),
         ("## Data", "### 数据", "heading level"),
+        ("## Data", "##数据", "heading level"),
         ("| a | b |\n|---|---|", "| 甲 | 乙 | 丙 |\n|---|---|---|", "table"),
         ("[loss](glossary.md#loss)", "[失误](glossary.md#loss)", "called 失误"),
         ("first, then", "先做这,再做那", "half-width"),

@@ -234,7 +234,15 @@ WRONG = {
         (lambda *a: along(*a)[:2], "should be 6 values, but has 2"),
         (lambda *a: min(along(*a)), "should be 6 values, but is"),
         (changed(along, {"- size": "- 2 * size"}), "With the step size"),
-        (along_a_sum, "came with gradients of an earlier batch"),
+        (along_a_sum, "come with gradients of an earlier batch"),
+        (changed(along_a_sum, {"w0 - size": "w0 + size"}), "uphill"),
+        (
+            changed(
+                along_a_sum,
+                {"    F.cross": "    network[1].weight.grad.zero_()\n    F.cross"},
+            ),
+            "raises `AttributeError",
+        ),
     ],
     "05.4": [
         (changed(Adam, {"w -= ": "w += "}), "uphill"),

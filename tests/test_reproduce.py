@@ -44,7 +44,7 @@ def tiny(monkeypatch):
 def test_run_that_was_stopped_ends_as_an_unbroken_one(
     tiny, tensors, tmp_path, monkeypatch
 ):
-    whole = reproduce.run("tiny", 0, CPU, tmp_path / "whole", tensors)
+    whole = reproduce.run("tiny", 0, CPU, tmp_path / "whole", tensors, "MNIST")
 
     train = reproduce.train_one_epoch
     calls = []
@@ -57,9 +57,9 @@ def test_run_that_was_stopped_ends_as_an_unbroken_one(
 
     monkeypatch.setattr(reproduce, "train_one_epoch", stop_in_the_second_epoch)
     with pytest.raises(KeyboardInterrupt):
-        reproduce.run("tiny", 0, CPU, tmp_path / "broken", tensors)
+        reproduce.run("tiny", 0, CPU, tmp_path / "broken", tensors, "MNIST")
     monkeypatch.setattr(reproduce, "train_one_epoch", train)
-    resumed = reproduce.run("tiny", 0, CPU, tmp_path / "broken", tensors)
+    resumed = reproduce.run("tiny", 0, CPU, tmp_path / "broken", tensors, "MNIST")
     assert resumed | {"load": whole["load"]} == whole
     assert len(whole["epochs"]) == 3
     assert len(whole["loss_log"]) == 3 * 2
@@ -68,7 +68,7 @@ def test_run_that_was_stopped_ends_as_an_unbroken_one(
 
 
 def test_a_run_of_another_recipe_is_not_taken_up(tiny, tensors, tmp_path, monkeypatch):
-    record = reproduce.run("tiny", 0, CPU, tmp_path / "runs", tensors)
+    record = reproduce.run("tiny", 0, CPU, tmp_path / "runs", tensors, "MNIST")
     reproduce.write_record("tiny", record | {"seed": 2}, "other digits", tmp_path)
     with pytest.raises(SystemExit, match="other data"):
         reproduce.run("tiny", 0, CPU, tmp_path / "runs", tensors, "other digits")
@@ -77,7 +77,7 @@ def test_a_run_of_another_recipe_is_not_taken_up(tiny, tensors, tmp_path, monkey
     other = dataclasses.replace(tiny, lr=0.5)
     monkeypatch.setitem(reproduce.RECIPES, "tiny", other)
     with pytest.raises(SystemExit, match="another recipe"):
-        reproduce.run("tiny", 0, CPU, tmp_path / "runs", tensors)
+        reproduce.run("tiny", 0, CPU, tmp_path / "runs", tensors, "MNIST")
     path = reproduce.write_record("tiny", record | {"seed": 1}, "MNIST", tmp_path)
     assert [run["seed"] for run in json.loads(path.read_text())["runs"]] == [1]
 
@@ -101,9 +101,11 @@ def test_losses_are_averaged_within_epochs():
 
 
 @pytest.mark.parametrize("name", reproduce.RECIPES)
-def test_recipes_build_a_network_with_or_without_softmax(name):
+def test_recipes_build(name):
     recipe = reproduce.RECIPES[name]
-    model, _ = reproduce.build(recipe, 0, CPU)
+    model, optimizer = reproduce.build(recipe, 0, CPU)
+    assert type(optimizer).__name__ == recipe.optimizer
+    assert optimizer.param_groups[0]["lr"] == recipe.lr
     shape = (3, 32, 32) if recipe.model == "photo" else (1, 28, 28)
     output = model(torch.randn(2, *shape))
     sums = output.exp().sum(1) if not recipe.softmax else output.sum(1)

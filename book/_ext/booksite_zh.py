@@ -437,7 +437,7 @@ def facts(text: str) -> dict[str, object]:
     rest = re.sub(r"`+[^`]+`+", "", text)
     rows = [line.count("|") for line in rest.splitlines() if line.startswith("|")]
     return {
-        "heading level": len(re.match("#*", text)[0]),
+        "heading level": len(re.match(r"(?:#+(?= ))?", text)[0]),
         "links": sorted(re.findall(r"\]\(([^)]*)\)", rest)),
         "formulas": sorted(re.findall(r"\$\$?[^$]+\$\$?", rest)),
         "code": sorted(code),

@@ -29,22 +29,25 @@ themeButton.addEventListener("click", () => {
   showTheme();
 });
 systemIsDark.addEventListener("change", showTheme);
+let onScreen;  // while it prints, for paper is light
 // Another tab may have chosen, or another page before the reader came back to this one.
 function followChoice() {
-  if (!hasDark) return;
-  try { root.dataset.theme = localStorage.getItem("pytorch-by-hand-theme") ?? ""; } catch { /* not kept */ }
+  let chosen = "";
+  try { chosen = localStorage.getItem("pytorch-by-hand-theme") ?? ""; } catch { return; }
+  if (onScreen !== undefined) onScreen = chosen;
+  else if (hasDark) root.dataset.theme = chosen;
   showTheme();
 }
 addEventListener("storage", followChoice);
 addEventListener("pageshow", (event) => event.persisted && followChoice());
-let onScreen;  // paper is light
 addEventListener("beforeprint", () => {
-  onScreen = root.dataset.theme;
+  onScreen = root.dataset.theme ?? "";
   root.dataset.theme = "light";
   showTheme();
 });
 addEventListener("afterprint", () => {
   root.dataset.theme = onScreen ?? "";
+  onScreen = undefined;
   showTheme();
 });
 showTheme();

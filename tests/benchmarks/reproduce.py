@@ -173,7 +173,7 @@ def run(
     device: torch.device,
     folder: Path,
     tensors: tuple[TensorDataset, TensorDataset],
-    source: str = "MNIST",
+    source: str,
 ) -> dict[str, Any]:
     """Train one recipe with one seed, or go on with it, and return its record.
 
