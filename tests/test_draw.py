@@ -194,7 +194,7 @@ def draw(page, code, left=0.25, top=0.15, size=0.7, slant=0.0):
             down, right = int(y) / 9, int(x) / 9
             x = box["x"] + box["width"] * (left + size * (right - slant * (down - 1)))
             y = box["y"] + box["height"] * (top + size * down)
-            page.mouse.move(x, y, steps=4 if i else 1)
+            page.mouse.move(x, y, steps=2 if i else 1)
             if i == 0:
                 page.mouse.down()
         page.mouse.up()
