@@ -1,5 +1,6 @@
 """Where the book's files are, and how to read a notebook."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -15,6 +16,22 @@ def read_cells(path: Path, cell_type: str = "") -> list[dict]:
     notebook = json.loads(path.read_text(encoding="utf-8"))
     cells = [c for c in notebook["cells"] if cell_type in ("", c["cell_type"])]
     return [cell | {"source": "".join(cell["source"])} for cell in cells]
+
+
+def definitions(chapter: str, *wanted: str, **names: object) -> dict:
+    """Return what a chapter's code cells define under these names.
+
+    `names` are what the definitions use besides each other.
+    """
+    (path,) = (path for path in CHAPTERS if path.name.startswith(chapter))
+    for cell in read_cells(path, "code"):
+        if cell["source"].startswith("%%"):
+            continue  # the first line of a solution is no Python
+        for node in ast.parse(cell["source"]).body:
+            if getattr(node, "name", "") in wanted:
+                exec(compile(ast.Module([node], []), path.name, "exec"), names)
+    assert {*wanted} <= names.keys(), f"{path.name} no longer defines all of {wanted}"
+    return names
 
 
 def tags(cell: dict) -> list[str]:

@@ -1,10 +1,8 @@
 """Choosing a device and timing on it."""
 
-import ast
-
 import pytest
 import torch
-from book_files import ROOT, read_cells
+from book_files import definitions
 
 from helpers import device as device_helpers
 
@@ -56,8 +54,5 @@ def test_chapter_10_computes_in_no_emulated_type(device, native, chosen, monkeyp
         return native or including_emulation
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
-    cells = read_cells(ROOT / "book" / "10-gpu.ipynb", "code")
-    (shown,) = [c["source"] for c in cells if "def short_type" in c["source"]]
-    function, names = ast.parse(shown).body[0], {"torch": torch}
-    exec(compile(ast.Module([function], []), "chapter 10", "exec"), names)
-    assert names["short_type"](torch.device(device)) == chosen
+    shown = definitions("10", "short_type", torch=torch)
+    assert shown["short_type"](torch.device(device)) == chosen

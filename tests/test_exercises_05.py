@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import torch
 import torch.nn.functional as F
-from exercise_cases import changed, of_chapter
+from exercise_cases import changed, of_book, of_chapter
 
 from helpers.device import choose_device
 from helpers.evaluation import evaluate  # noqa: F401 (an edit calls it)
@@ -69,6 +69,9 @@ def train_with_closure(network, loader, optimizer):
         optimizer.step(closure)
 
 
+own_along = of_book("05.3", "my_losses_along", loss_fn=F.cross_entropy)
+
+
 def along(network, images, labels, step_sizes):
     gradients = torch.autograd.grad(
         F.cross_entropy(network(images), labels), list(network.parameters())
@@ -93,20 +96,6 @@ def along_on_copies(network, images, labels, step_sizes):
         optimizer.step()
         losses.append(F.cross_entropy(moved(images), labels).item())
     return np.array(losses)
-
-
-def along_a_sum(network, images, labels, step_sizes):
-    F.cross_entropy(network(images), labels).backward()
-    gradients = [w.grad for w in network.parameters()]
-    with torch.no_grad():
-        start = [w.clone() for w in network.parameters()]
-        losses = []
-        for size in step_sizes:
-            moves = zip(network.parameters(), start, gradients, strict=True)
-            for w, w0, g in moves:
-                w.copy_(w0 - size * g)
-            losses.append(F.cross_entropy(network(images), labels))
-    return losses
 
 
 class Adam:
@@ -173,7 +162,7 @@ RIGHT = {
         lambda network, loader, sgd: train(network, by_length(loader), sgd),
         train_with_closure,
     ],
-    "05.3": [along, along_on_copies],
+    "05.3": [own_along, along, along_on_copies],
     "05.4": [Adam, AdamInPlace],
 }
 WRONG = {
@@ -234,12 +223,20 @@ WRONG = {
         (lambda *a: along(*a)[:2], "should be 6 values, but has 2"),
         (lambda *a: min(along(*a)), "should be 6 values, but is"),
         (changed(along, {"- size": "- 2 * size"}), "With the step size"),
-        (along_a_sum, "come with gradients of an earlier batch"),
-        (changed(along_a_sum, {"w0 - size": "w0 + size"}), "uphill"),
+        (
+            changed(own_along, {"    network.zero_grad()\n": ""}),
+            "come with gradients of an earlier batch",
+        ),
         (
             changed(
-                along_a_sum,
-                {"    F.cross": "    network[1].weight.grad.zero_()\n    F.cross"},
+                own_along,
+                {"    network.zero_grad()\n": "", "w0 - size": "w0 + size"},
+            ),
+            "uphill",
+        ),
+        (
+            changed(
+                own_along, {"network.zero_grad()": "network[1].weight.grad.zero_()"}
             ),
             "raises `AttributeError",
         ),

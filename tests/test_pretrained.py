@@ -1,6 +1,5 @@
 """Trained networks for the chapters: trained once, kept, and never wrong."""
 
-import ast
 import contextlib
 import os
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from book_files import ROOT, read_cells
+from book_files import definitions
 from browser import missing
 from saved_runs import CONTEXT, few_test_digits, flatten
 from saved_runs import _server as _server
@@ -76,17 +75,9 @@ def test_the_first_weights_are_those_of_the_seed(cache, monkeypatch):
 
 def shown_by_chapter_7() -> dict:
     """Return what chapter 7 defines to vary the digits, from its own code cells."""
-    changes = {"with_upstrokes", "with_other_strokes", "turned", "blurred"}
-    wanted = {"one_of", "between", *changes, "vary", "Augmented"}
-    names = {"torch": torch, "F": nn.functional, "data": data}
-    for cell in read_cells(ROOT / "book" / "07-your-digit.ipynb", "code"):
-        if cell["source"].startswith("%%"):
-            continue  # the first line of a solution is no Python
-        for node in ast.parse(cell["source"]).body:
-            if getattr(node, "name", "") in wanted:
-                exec(compile(ast.Module([node], []), "chapter 7", "exec"), names)
-    assert wanted <= names.keys()
-    return names
+    changes = "with_upstrokes", "with_other_strokes", "turned", "blurred"
+    wanted = "one_of", "between", *changes, "vary", "Augmented"
+    return definitions("07", *wanted, torch=torch, F=nn.functional, data=data)
 
 
 def test_varied_digits_give_the_weights_of_chapter_7_to_the_bit(cache, monkeypatch):

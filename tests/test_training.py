@@ -1,10 +1,8 @@
 """The training loop: against plain PyTorch, and against chapter 5's own text."""
 
-import ast
-
 import pytest
 import torch
-from book_files import ROOT, read_cells
+from book_files import definitions
 from torch import nn
 from torch.utils.data import Subset
 
@@ -12,7 +10,6 @@ from helpers import data, training
 from helpers.models import DropoutNet
 
 CPU = torch.device("cpu")
-CHAPTER = ROOT / "book" / "05-training.ipynb"
 
 
 @pytest.fixture(scope="module")
@@ -29,23 +26,6 @@ def make(digits):
     return model, loader, optimizer
 
 
-def chapter_functions():
-    """Return the functions that chapter 5 defines, from its own code cells."""
-    wanted = {"train_one_epoch", "evaluate", "fit"}
-    namespace = {"torch": torch, "nn": nn}
-    for cell in read_cells(CHAPTER, "code"):
-        if cell["source"].startswith("%%"):
-            continue  # The first line of a solution is no Python.
-        tree = ast.parse(cell["source"])
-        names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-        if names & wanted:
-            tree.body = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
-            exec(compile(tree, str(CHAPTER), "exec"), namespace)
-    missing = wanted - namespace.keys()
-    assert not missing, f"chapter 5 no longer defines {missing}"
-    return namespace
-
-
 def assert_same_weights(first, second):
     for (name, a), b in zip(
         first.state_dict().items(), second.state_dict().values(), strict=True
@@ -54,7 +34,8 @@ def assert_same_weights(first, second):
 
 
 def test_chapter_and_helper_give_the_same_weights_to_the_bit(digits):
-    chapter = chapter_functions()
+    wanted = "train_one_epoch", "evaluate", "fit"
+    chapter = definitions("05", *wanted, torch=torch, nn=nn)
     loss_fn = nn.CrossEntropyLoss()
     runs = []
     for fit in (chapter["fit"], training.fit):

@@ -32,7 +32,7 @@ systemIsDark.addEventListener("change", showTheme);
 let onScreen;  // while it prints, for paper is light
 // Another tab may have chosen, or another page before the reader came back to this one.
 function followChoice() {
-  let chosen = "";
+  let chosen;
   try { chosen = localStorage.getItem("pytorch-by-hand-theme") ?? ""; } catch { return; }
   if (onScreen !== undefined) onScreen = chosen;
   else if (hasDark) root.dataset.theme = chosen;

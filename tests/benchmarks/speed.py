@@ -1,10 +1,8 @@
 """How long an epoch takes, how much of it is waiting for data, and how it grows."""
 
-import os
 import re
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -73,13 +71,10 @@ def measure_growth(
 ) -> dict[str, Any]:
     """Train on a share of the digits, all prepared at once, in a fresh process."""
     digits = (limit or 60_000) // int(name)
-    return in_fresh_process(_grow, digits, seed, device, torch.get_num_threads())
+    return in_fresh_process(_grow, digits, seed, device)
 
 
-def _grow(
-    digits: int, seed: int, device: torch.device, num_threads: int
-) -> dict[str, Any]:
-    torch.set_num_threads(num_threads)
+def _grow(digits: int, seed: int, device: torch.device) -> dict[str, Any]:
     train = Subset(with_transform("train", IN_MEMORY), range(digits))
     test = Subset(with_transform("test", IN_MEMORY), range(100))
     run(IN_MEMORY, seed, device, test, test)  # what a run of any size needs
@@ -97,17 +92,10 @@ def measure_compile(
     name: str, seed: int, device: torch.device, limit: int | None
 ) -> dict[str, Any]:
     """Time training steps of the fast recipe, compiled or as they are."""
-    # An empty folder: nothing that was compiled before is used again.
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = (name, seed, device, torch.get_num_threads(), folder)
-        return in_fresh_process(_step_seconds, *arguments)
+    return in_fresh_process(_step_seconds, name, seed, device)
 
 
-def _step_seconds(
-    name: str, seed: int, device: torch.device, num_threads: int, folder: str
-) -> dict[str, Any]:
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
-    torch.set_num_threads(num_threads)
+def _step_seconds(name: str, seed: int, device: torch.device) -> dict[str, Any]:
     model, optimizer = build(FAST, seed, device)
     if name == "compiled":
         model = torch.compile(model)

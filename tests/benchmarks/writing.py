@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import statistics
+import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -82,10 +83,20 @@ def parse(
 def in_fresh_process(
     task: Callable[..., dict[str, Any]], *arguments: object
 ) -> dict[str, Any]:
-    """Return what a function returns in a Python that has done nothing before."""
+    """Return what a function returns in a Python that has done nothing before.
+
+    It finds nothing that was compiled earlier, and has as many threads as this one.
+    """
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return pool.submit(task, *arguments).result()
+    with tempfile.TemporaryDirectory() as folder:
+        start = folder, torch.get_num_threads()
+        with ProcessPoolExecutor(1, spawn, _begin, start) as pool:
+            return pool.submit(task, *arguments).result()
+
+
+def _begin(compiled: str, num_threads: int) -> None:
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled
+    torch.set_num_threads(num_threads)
 
 
 def stamp(device: torch.device, note: str = "") -> dict[str, Any]:
